@@ -1,0 +1,64 @@
+"""The file that vm-export makes, as the runtime reads it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmruntime.errors import ArtifactError, ManifestError
+from vmruntime.manifest import MANIFEST_KEY, Manifest
+from vmruntime.onnx_file import read_metadata
+
+__all__ = ["Artifact"]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A registration model with its manifest.
+
+    Parameters
+    ----------
+    path
+        The file.
+    model
+        Its bytes.
+    manifest
+        What it says about itself.
+    """
+
+    path: Path
+    model: bytes
+    manifest: Manifest
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Artifact:
+        """Read an artifact without any inference engine.
+
+        Raises
+        ------
+        ArtifactError
+            Missing or unreadable file, or no ONNX model.
+        ManifestError
+            No manifest, a malformed one, or one of a newer version.
+        """
+        name = os.fspath(path)
+        try:
+            model = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise ArtifactError(f"{name}: no such file; make one with vm-export") from None
+        except OSError as error:
+            raise ArtifactError(f"{name}: cannot be read ({error.strerror})") from error
+        if not model:
+            raise ArtifactError(f"{name}: the file is empty; make one with vm-export")
+        try:
+            metadata = read_metadata(model)
+            if MANIFEST_KEY not in metadata:
+                raise ManifestError(
+                    "is an ONNX model without a manifest, so its grid and intensities are unknown; "
+                    "make the file from the checkpoint with vm-export"
+                )
+            manifest = Manifest.from_json(metadata[MANIFEST_KEY])
+        except ArtifactError as error:
+            raise type(error)(f"{name}: {error}") from None
+        return cls(Path(path), model, manifest)

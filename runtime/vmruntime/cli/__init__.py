@@ -1,0 +1,1 @@
+"""The runtime's commands: thin layers of click over the library."""

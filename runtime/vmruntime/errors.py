@@ -1,0 +1,74 @@
+"""The one tree of errors that this package raises on purpose.
+
+::
+
+    VMError                     anything a user can act on; its text is one line
+    ├── ScanError               a scan or label image that cannot be used
+    ├── GridMismatchError       two grids that had to be the same
+    ├── ArtifactError           a file that is no usable registration artifact
+    │   └── ManifestError       its manifest is missing, malformed or of a newer version
+    ├── BackendError            an inference engine failed
+    │   └── BackendUnavailableError   it is not installed, or cannot run here
+    ├── OutputError             a result could not be written
+    └── MissingDependencyError  an optional package is not installed
+
+``vmexport.errors`` adds the errors of the exporter below the same root. A message says the fact,
+what was expected and what to do; the commands print it as it is and exit with 1.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArtifactError",
+    "BackendError",
+    "BackendUnavailableError",
+    "GridMismatchError",
+    "ManifestError",
+    "MissingDependencyError",
+    "OutputError",
+    "ScanError",
+    "VMError",
+    "one_line",
+]
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """The text of an exception as one line, cut at `limit` characters; its type where it has none."""
+    text = " ".join(str(error).split())
+    return text[:limit] if text else type(error).__name__
+
+
+class VMError(Exception):
+    """Root of every error that this project raises on purpose."""
+
+
+class ScanError(VMError):
+    """A scan or label image cannot be used: unreadable, wrong shape, NaN, no affine."""
+
+
+class GridMismatchError(VMError):
+    """Two grids that had to be the same are not."""
+
+
+class ArtifactError(VMError):
+    """A file is not a registration artifact that this version can use."""
+
+
+class ManifestError(ArtifactError):
+    """The manifest inside an artifact is missing, malformed or of a newer version."""
+
+
+class BackendError(VMError):
+    """An inference engine failed while loading or running an artifact."""
+
+
+class BackendUnavailableError(BackendError):
+    """The inference engine that was asked for is not installed or cannot run on this machine."""
+
+
+class OutputError(VMError):
+    """A result could not be written, or would have overwritten something."""
+
+
+class MissingDependencyError(VMError):
+    """An optional package is not installed; the message names the extra."""

@@ -1,0 +1,65 @@
+"""Data on a grid: scans and label images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vmruntime.errors import ScanError
+from vmruntime.grid import Grid
+
+__all__ = ["Volume"]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan or a label image.
+
+    Parameters
+    ----------
+    data
+        ``(D, H, W)``; float32 for a scan, an integer type for labels.
+    grid
+        Where the voxels lie.
+    header
+        NIfTI header whose codes, units and descriptions a saved file takes over, or None.
+    name
+        What messages call this volume, usually its path.
+    """
+
+    data: NDArray[Any]
+    grid: Grid
+    header: Any = None
+    name: str = "volume"
+
+    def __post_init__(self) -> None:
+        if self.data.shape != self.grid.shape:
+            raise ScanError(
+                f"{self.name}: data of shape {self.data.shape} do not fit a grid of {self.grid.shape}"
+            )
+
+    def with_data(self, data: NDArray[Any]) -> Volume:
+        """The same grid and header with other data."""
+        return replace(self, data=data)
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write as NIfTI (``.nii`` or ``.nii.gz``), whole or not at all.
+
+        Parameters
+        ----------
+        path
+            Where to; an existing file is replaced only with `force`.
+
+        Raises
+        ------
+        OutputError
+            The file exists, has another suffix or cannot be written.
+        """
+        from vmruntime.io.images import write_volume
+        from vmruntime.io.outputs import Outputs
+
+        with Outputs(force=force) as outputs:
+            write_volume(outputs.image(path), self)
