@@ -129,7 +129,16 @@ def export_artifact(
         manifest = _manifest(network, origin, options)
         shape = _shape(network, options, manifest.stride)
         channels = (manifest.moving_channels, manifest.fixed_channels)
-        pairs = [_pair(manifest, shape, verify_moving, verify_fixed, verify_moving_labels, verify_fixed_labels)]
+        pairs = [
+            _pair(
+                manifest,
+                shape,
+                verify_moving,
+                verify_fixed,
+                verify_moving_labels,
+                verify_fixed_labels,
+            )
+        ]
         if options.dynamic:
             # A second, odd grid shows that nothing of the traced one was kept.
             other = tuple(manifest.stride * n for n in (2, 3, 4))
@@ -149,7 +158,9 @@ def export_artifact(
         artifact = Artifact.read(temporary)
         backend = open_backend(artifact, "onnxruntime")
         try:
-            reports = [verify(network, backend, pair, manifest.voxel_size, limits) for pair in pairs]
+            reports = [
+                verify(network, backend, pair, manifest.voxel_size, limits) for pair in pairs
+            ]
         finally:
             backend.close()
         manifest = replace(manifest, verification=reports[0])
@@ -157,7 +168,9 @@ def export_artifact(
     return manifest
 
 
-def _network(source: str | os.PathLike[str] | Checkpoint | nn.Module) -> tuple[nn.Module, dict[str, str]]:
+def _network(
+    source: str | os.PathLike[str] | Checkpoint | nn.Module,
+) -> tuple[nn.Module, dict[str, str]]:
     if isinstance(source, nn.Module):
         # A copy: evaluation mode and float32 are our needs, not the caller's.
         network = copy.deepcopy(source).cpu().float().eval()
@@ -171,18 +184,21 @@ def _network(source: str | os.PathLike[str] | Checkpoint | nn.Module) -> tuple[n
 
 
 def _manifest(network: nn.Module, origin: dict[str, str], options: ExportOptions) -> Manifest:
-    known = isinstance(network, RegistrationNetwork)
     shape = None if options.dynamic else options.shape or getattr(network, "inshape", None)
+    stride, channels, int_steps = options.stride, options.channels, 0
+    if isinstance(network, RegistrationNetwork):
+        stride, int_steps = network.stride, network.int_steps
+        channels = (network.moving_channels, network.fixed_channels)
     manifest = Manifest(
         shape=shape,
-        stride=network.stride if known else options.stride,
+        stride=stride,
         orientation=options.orientation,
         voxel_size=options.voxel_size,
         intensity=str(IntensityRule.parse(options.intensity)),
-        moving_channels=network.moving_channels if known else options.channels[0],
-        fixed_channels=network.fixed_channels if known else options.channels[1],
-        diffeomorphic=known and network.diffeomorphic,
-        int_steps=network.int_steps if known else 0,
+        moving_channels=channels[0],
+        fixed_channels=channels[1],
+        diffeomorphic=int_steps > 0,
+        int_steps=int_steps,
         precision=options.precision,
         source=origin,
         versions={

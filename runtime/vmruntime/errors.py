@@ -33,7 +33,7 @@ __all__ = [
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """The text of an exception as one line, cut at `limit` characters; its type where it has none."""
+    """The text of an exception as one line of at most `limit` characters; its type if empty."""
     text = " ".join(str(error).split())
     return text[:limit] if text else type(error).__name__
 

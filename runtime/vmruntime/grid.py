@@ -17,6 +17,9 @@ __all__ = ["Grid"]
 # below anything that matters.
 CORNER_TOLERANCE_MM = 1e-2
 
+# Far beyond any scan, and far from where squares and products overflow or vanish.
+SMALLEST_MM, LARGEST_MM = 1e-6, 1e6
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -32,7 +35,7 @@ class Grid:
     Raises
     ------
     ScanError
-        The shape is not three positive sizes, or the affine is singular or not finite.
+        The shape is not three positive sizes, or the affine is singular, absurd or not finite.
     """
 
     shape: tuple[int, int, int]
@@ -43,8 +46,15 @@ class Grid:
             raise ScanError(f"a grid needs three positive sizes, not {tuple(shape)}")
         matrix = np.array(affine, dtype=np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-            raise ScanError("the affine must be a 4 x 4 matrix of finite numbers; repair the header")
+            raise ScanError(
+                "the affine must be a 4 x 4 matrix of finite numbers; repair the header"
+            )
         scale = np.abs(matrix[:3, :3]).max()
+        if scale and (scale < SMALLEST_MM or np.abs(matrix).max() > LARGEST_MM):
+            raise ScanError(
+                f"the affine holds {np.abs(matrix).max():.3g}; voxel sizes and positions lie "
+                f"between {SMALLEST_MM:g} and {LARGEST_MM:g} millimetres: repair the header"
+            )
         # Relative to the voxel size, so that micron-sized voxels are not called singular.
         if scale == 0 or abs(np.linalg.det(matrix[:3, :3] / scale)) < 1e-9:
             raise ScanError(
@@ -72,7 +82,8 @@ class Grid:
         """World positions of the eight corner voxels, ``(8, 3)`` float64, RAS+ mm."""
         extent = np.array(self.shape) - 1
         index = np.array(list(np.ndindex(2, 2, 2))) * extent
-        return index @ self.affine[:3, :3].T + self.affine[:3, 3]
+        positions: NDArray[np.float64] = index @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return positions
 
     def offset_mm(self, other: Grid) -> float:
         """Largest distance in millimetres between matching corners of two grids."""

@@ -17,6 +17,9 @@ RULES = "divide:NUMBER, minmax, percentile:LOW,HIGH or none"
 # A foreground maximum outside this range does not come from a scan scaled to 0..1.
 PLAUSIBLE_MAXIMUM = (0.1, 2.0)
 
+# Beyond these a scan of any kind overflows or vanishes in float32.
+SMALLEST_DIVISOR, LARGEST_DIVISOR = 1e-6, 1e12
+
 
 @dataclass(frozen=True)
 class IntensityRule:
@@ -56,7 +59,7 @@ class IntensityRule:
         valid = {
             "none": len(numbers) == 0,
             "minmax": len(numbers) == 0,
-            "divide": len(numbers) == 1 and numbers[0] > 0,
+            "divide": len(numbers) == 1 and SMALLEST_DIVISOR <= numbers[0] <= LARGEST_DIVISOR,
             "percentile": len(numbers) == 2 and 0 <= numbers[0] < numbers[-1] <= 100,
         }
         if not valid.get(kind, False):
@@ -64,7 +67,8 @@ class IntensityRule:
         return cls(kind, numbers)
 
     def __str__(self) -> str:
-        return f"{self.kind}:{','.join(f'{n:g}' for n in self.numbers)}" if self.numbers else self.kind
+        numbers = ",".join(_shortest(number) for number in self.numbers)
+        return f"{self.kind}:{numbers}" if numbers else self.kind
 
     @property
     def is_proportional(self) -> bool:
@@ -88,20 +92,29 @@ class IntensityRule:
             return data / np.float32(self.numbers[0])
         if self.kind == "minmax":
             low, high = data.min(), data.max()
-            return (data - low) / (high - low)
+            scaled: NDArray[np.float32] = (data - low) / (high - low)
+            return scaled
         if self.kind == "percentile":
             foreground = data[data != 0]
             low, high = np.percentile(foreground, self.numbers).astype(np.float32)
             if high <= low:  # nearly constant foreground: percentiles coincide
                 low, high = np.float32(0), np.abs(foreground).max()
-            scaled = np.maximum((data - low) / (high - low), 0, dtype=np.float32)
+            with np.errstate(over="ignore"):  # outliers of a foreground that is nearly constant
+                scaled = np.maximum((data - low) / (high - low), 0, dtype=np.float32)
             return np.where(data != 0, scaled, np.float32(0))
         return data
 
     @staticmethod
     def suspicion(scaled: NDArray[np.float32], name: str) -> str | None:
         """What looks wrong about a scan after the rule, for a model trained on 0..1; else None."""
-        maximum = float(np.percentile(scaled[scaled != 0], 99.9))
+        foreground = scaled[scaled != 0]
+        if foreground.size == 0:
+            return (
+                f"{name}: every voxel is 0 after the intensity rule; "
+                f"choose another rule with --intensity ({RULES})"
+            )
+        with np.errstate(invalid="ignore"):  # infinite values
+            maximum = float(np.percentile(foreground, 99.9))
         low, high = PLAUSIBLE_MAXIMUM
         if low <= maximum <= high:
             return None
@@ -109,3 +122,9 @@ class IntensityRule:
             f"{name}: the foreground maximum is {maximum:.3g} after the intensity rule, the model "
             f"expects about 1; choose another rule with --intensity ({RULES})"
         )
+
+
+def _shortest(number: float) -> str:
+    """As few digits as give this very number back."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vmruntime.errors import ManifestError
+from vmruntime.errors import ManifestError, one_line
 from vmruntime.grid import Grid
 from vmruntime.intensity import IntensityRule
 
@@ -91,8 +91,12 @@ class Manifest:
         """
         try:
             values = json.loads(text)
+            # Python reads more than JSON has: NaN, infinite numbers, halves of surrogate pairs.
+            json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
-            raise ManifestError(f"the manifest is not JSON ({error}); export the model again") from None
+            raise ManifestError(
+                f"the manifest is not JSON ({one_line(error)}); export the model again"
+            ) from None
         if not isinstance(values, dict):
             raise ManifestError("the manifest is not a JSON object; export the model again")
         _check_version(values.get("version"))
@@ -125,7 +129,8 @@ class Manifest:
         pairs = zip(grid.voxel_size, self.voxel_size, strict=True)
         if any(abs(found - wanted) > VOXEL_SIZE_TOLERANCE * wanted for found, wanted in pairs):
             found, wanted = (
-                " x ".join(f"{v:.4g}" for v in sizes) for sizes in (grid.voxel_size, self.voxel_size)
+                " x ".join(f"{v:.4g}" for v in sizes)
+                for sizes in (grid.voxel_size, self.voxel_size)
             )
             differences.append(f"voxels of {found} mm instead of {wanted} mm")
         return differences

@@ -126,7 +126,9 @@ class Registration:
             wanted = None if labels is None else tuple(labels)
             with self.stages("measure"):
                 before = overlap(start.data, target.data, wanted)
-                after = overlap(moved.data, target.data, tuple(before.labels) if wanted is None else wanted)
+                after = overlap(
+                    moved.data, target.data, tuple(before.labels) if wanted is None else wanted
+                )
         with self.stages("measure"):
             return Quality(
                 similarity(self.moving.data, self.fixed.data, local=local),

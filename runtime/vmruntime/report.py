@@ -20,7 +20,9 @@ __all__ = ["build_report"]
 REPORT_VERSION = "1.0"
 
 
-def build_report(registrar: Registrar, registration: Registration, quality: Quality) -> dict[str, Any]:
+def build_report(
+    registrar: Registrar, registration: Registration, quality: Quality
+) -> dict[str, Any]:
     """Figures, timings, engine, versions and manifest of a registration.
 
     Returns

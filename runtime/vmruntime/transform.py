@@ -44,7 +44,8 @@ class Transform:
     def __post_init__(self) -> None:
         if self.moving.shape != self.fixed.shape:
             raise GridMismatchError(
-                f"the moving grid has {self.moving.shape} voxels, the displacement {self.fixed.shape}"
+                f"the moving grid has {self.moving.shape} voxels, "
+                f"the displacement {self.fixed.shape}"
             )
 
     @property
@@ -85,7 +86,9 @@ class Transform:
         """World displacement ``moving(x + u(x)) - fixed(x)``, ``(D, H, W, 3)`` float32, RAS+ mm."""
         linear = self.moving.affine[:3, :3]
         # One moving affine for every voxel: A_m (x + u) - A_f x = A_m u + (A_m - A_f) x.
-        world = np.einsum("ij,jdhw->dhwi", linear.astype(np.float32), self.displacement.data)
+        world: NDArray[np.float32] = np.einsum(
+            "ij,jdhw->dhwi", linear.astype(np.float32), self.displacement.data
+        )
         difference = self.moving.affine - self.fixed.affine
         if np.any(difference):
             for axis, size in enumerate(self.fixed.shape):

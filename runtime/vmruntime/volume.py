@@ -38,7 +38,8 @@ class Volume:
     def __post_init__(self) -> None:
         if self.data.shape != self.grid.shape:
             raise ScanError(
-                f"{self.name}: data of shape {self.data.shape} do not fit a grid of {self.grid.shape}"
+                f"{self.name}: data of shape {self.data.shape} do not fit "
+                f"a grid of {self.grid.shape}"
             )
 
     def with_data(self, data: NDArray[Any]) -> Volume:

@@ -49,14 +49,15 @@ def warp_linear(
 
     def one_slab(part: slice) -> None:
         lower, fraction = [], []
-        for axis, coordinate in enumerate(_coordinates(displacement, volume.shape, part)):
+        for _axis, coordinate in enumerate(_coordinates(displacement, volume.shape, part)):
             floor = np.floor(coordinate)
             fraction.append(np.subtract(coordinate, floor, out=coordinate))
             lower.append(floor.astype(np.int32))
         base = (lower[0] + 1) * plane + (lower[1] + 1) * row + (lower[2] + 1)
 
         def along_last(offset: int) -> NDArray[np.float32]:
-            near, far = flat.take(base + offset), flat.take(base + (offset + 1))
+            near = flat.take(base + offset)
+            far: NDArray[np.float32] = flat.take(base + (offset + 1))
             far -= near
             far *= fraction[2]
             far += near
@@ -132,9 +133,7 @@ def _coordinates(
     return coordinates
 
 
-def _over_slabs(
-    one_slab: Callable[[slice], None], shape: tuple[int, ...], threads: int
-) -> None:
+def _over_slabs(one_slab: Callable[[slice], None], shape: tuple[int, ...], threads: int) -> None:
     """Run a function over slabs of planes along the first axis."""
     planes = max(1, VOXELS_PER_SLAB // (shape[1] * shape[2]))
     slabs = [slice(i, min(i + planes, shape[0])) for i in range(0, shape[0], planes)]

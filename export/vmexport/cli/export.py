@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from vmruntime.cli.command import Command, Numbers, progress
+from vmruntime.cli.command import Command, progress
+from vmruntime.cli.options import IntensityRuleText, Numbers
 from vmruntime.errors import MissingDependencyError
 from vmruntime.version import __version__
 
@@ -20,24 +21,40 @@ FILE = click.Path(path_type=Path)
 @click.argument("checkpoint", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="The artifact to write (.onnx).")
 @click.option(
-    "--shape", type=Numbers(int, 3), metavar="D,H,W",
+    "--shape",
+    type=Numbers(int, 3),
+    metavar="D,H,W",
     help="Voxels of the model grid.  [default: the one it was trained on]",
 )
 @click.option("--dynamic", is_flag=True, help="Any D, H, W in multiples of the network's stride.")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True,
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
     help="fp16: U-Net in float16; tail, inputs and outputs in float32.",
 )
 @click.option(
-    "--orientation", default="LIA", show_default=True,
+    "--orientation",
+    metavar="CODE",
+    default="LIA",
+    show_default=True,
     help="World direction that each axis of the model grid runs toward.",
 )
 @click.option(
-    "--voxel-size", type=Numbers(float, 3), default="1,1,1", show_default=True,
+    "--voxel-size",
+    metavar="D,H,W",
+    type=Numbers(float, 3),
+    default="1,1,1",
+    show_default=True,
     help="Millimetres along each axis of the model grid.",
 )
 @click.option(
-    "--intensity", default="divide:255", show_default=True, metavar="RULE",
+    "--intensity",
+    type=IntensityRuleText(),
+    default="divide:255",
+    show_default=True,
+    metavar="RULE",
     help="How the training scans were scaled: divide:255, minmax, percentile:1,99 or none.",
 )
 @click.option("--verify-moving", type=FILE, help="Scan to verify on.  [default: a phantom]")
@@ -45,11 +62,15 @@ FILE = click.Path(path_type=Path)
 @click.option("--verify-moving-seg", type=FILE, help="Its labels, to compare Dice.")
 @click.option("--verify-fixed-seg", type=FILE, help="Its labels, to compare Dice.")
 @click.option(
-    "--max-error", type=click.FloatRange(min=0), metavar="VOXELS",
+    "--max-error",
+    type=click.FloatRange(min=0),
+    metavar="VOXELS",
     help="Largest displacement error to accept.  [default: 0.001, fp16: 0.1]",
 )
 @click.option(
-    "--p99-error", type=click.FloatRange(min=0), metavar="VOXELS",
+    "--p99-error",
+    type=click.FloatRange(min=0),
+    metavar="VOXELS",
     help="The same for 99 % of the voxels.  [default: none, fp16: 0.02]",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -76,11 +97,12 @@ def main(
     """Export a trained VoxelMorph CHECKPOINT to an ONNX artifact that vm-infer runs.
 
     CHECKPOINT is a file of voxelmorph's VxmDense.save (PyTorch) or a Keras .h5 of the official
-    models; which one is detected. The artifact is compared with the checkpoint before it is written.
+    models; which one is detected. The artifact is compared with the checkpoint before it is
+    written.
 
     \b
     vm-export model.pt -o model.onnx
-    """
+    """  # noqa: D301  (click reads the escape)
     announce = progress(verbose)
     announce("loading PyTorch")
     try:

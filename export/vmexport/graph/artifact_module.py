@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vmexport.errors import ExportError
 from vmexport.networks import RegistrationNetwork, warp
 
-__all__ = ["ArtifactModule", "INPUTS", "output_names"]
+__all__ = ["INPUTS", "ArtifactModule", "output_names"]
 
 INPUTS = ("moving", "fixed")
 

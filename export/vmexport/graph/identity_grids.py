@@ -9,6 +9,7 @@ from its values.
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import onnx
@@ -95,7 +96,7 @@ def _nodes(
     numbers = (f"{name}_grid_{i}" for i in itertools.count())
     nodes: list[onnx.NodeProto] = []
 
-    def add(op: str, inputs: list[str], **attributes: object) -> str:
+    def add(op: str, inputs: list[str], **attributes: Any) -> str:
         output = next(numbers)
         nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output

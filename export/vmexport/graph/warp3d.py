@@ -1,4 +1,4 @@
-"""``vxm::Warp3d`` in ONNX: what the exporter writes for the PyTorch operator, and its function body.
+"""``vxm::Warp3d`` in ONNX: what PyTorch's operator is exported as, and its function body.
 
 ``moved(x) = volume(x + u(x))`` with the displacement ``u`` in voxels of the volume's grid; the
 identity is added and the coordinates are computed in float32 whatever the types.
@@ -95,7 +95,7 @@ def warp3d_function() -> onnx.FunctionProto:
 
 
 def translations() -> dict[Any, Any]:
-    """Entry for ``torch.onnx.export(custom_translation_table=...)``: warp3d becomes the operator."""
+    """Entry for the exporter's ``custom_translation_table``: the warp becomes the operator."""
     schema_type = onnx.defs.OpSchema
     floats = ["tensor(float)", "tensor(float16)"]
     text = schema_type.AttrType.STRING
@@ -113,7 +113,9 @@ def translations() -> dict[Any, Any]:
     )
     operator = values.Op(values.Opset(DOMAIN, VERSION), "Warp3d", schema)
 
-    def translate(volume: Any, displacement: Any, mode: str = "linear", padding: str = "zeros") -> Any:
+    def translate(
+        volume: Any, displacement: Any, mode: str = "linear", padding: str = "zeros"
+    ) -> Any:
         return operator(volume, displacement, mode=mode, padding=padding)
 
     return {torch.ops.vxm.warp3d.default: translate}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vmexport.errors import VerificationError
-from vmexport.graph.artifact_module import ArtifactModule
+from vmexport.graph.artifact_module import ArtifactModule, output_names
 from vmexport.verification.limits import Limits
 from vmexport.verification.pair import Pair
 from vmruntime.backends import Backend
@@ -60,8 +60,13 @@ def verify(
     with torch.inference_mode():
         tensors = [torch.from_numpy(array) for array in feeds.values()]
         expected = [tensor.numpy()[0] for tensor in ArtifactModule(source).eval()(*tensors)]
+    reference = dict(zip(output_names(source), expected, strict=True))
+    if names != list(reference):
+        raise VerificationError(
+            f"the artifact gives {', '.join(names)}, its source {', '.join(reference)}; "
+            "nothing was written"
+        )
     outputs = backend.run(feeds, names)
-    reference = dict(zip(names, expected, strict=True))
     found: dict[str, NDArray[np.float32]] = {name: outputs[name][0] for name in names}
 
     report: dict[str, Any] = {

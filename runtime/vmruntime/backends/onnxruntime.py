@@ -48,7 +48,9 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
 
-    def __init__(self, artifact: Artifact, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, artifact: Artifact, device: str = "auto", threads: int | None = None
+    ) -> None:
         try:
             import onnxruntime
         except ImportError as error:

@@ -11,7 +11,7 @@ import click
 
 from vmruntime.errors import VMError, one_line
 
-__all__ = ["Command", "Numbers", "progress"]
+__all__ = ["Command", "progress"]
 
 FAILED = 1
 
@@ -46,37 +46,6 @@ class Command(click.Command):
             )
         click.echo(f"Error: {message}", err=True)
         ctx.exit(FAILED)
-
-
-class Numbers(click.ParamType):
-    """Numbers separated by commas.
-
-    Parameters
-    ----------
-    kind
-        ``int`` or ``float``; every number must be positive.
-    count
-        How many there must be; None for any.
-    """
-
-    def __init__(self, kind: type[int] | type[float], count: int | None = None) -> None:
-        self.kind = kind
-        self.count = count
-        self.name = "numbers"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int | float, ...]:
-        """Parse an option's value."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            numbers = tuple(self.kind(part) for part in str(value).split(","))
-        except ValueError:
-            numbers = ()
-        if not numbers or (self.count and len(numbers) != self.count) or min(numbers) <= 0:
-            amount = self.count or "one or more"
-            whole = "whole " if self.kind is int else ""
-            self.fail(f"{value!r} is not {amount} positive {whole}numbers separated by commas")
-        return numbers
 
 
 def progress(verbose: bool) -> Callable[[str], None]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from vmruntime.cli.command import Command, Numbers, progress
+from vmruntime.cli.command import Command, progress
+from vmruntime.cli.options import IntensityRuleText, Numbers
 from vmruntime.version import __version__
 
 __all__ = ["main"]
@@ -27,27 +28,53 @@ FILE = click.Path(path_type=Path)
 @click.option("--moved-seg", type=FILE, help="Write them carried over, nearest neighbour.")
 @click.option("--fixed-seg", type=FILE, help="Labels of the fixed scan, to measure Dice.")
 @click.option(
-    "--dice-labels", type=Numbers(int), metavar="L,L,...",
+    "--dice-labels",
+    type=Numbers(int),
+    metavar="L,L,...",
     help="Labels that Dice is measured on.  [default: all that occur in both]",
 )
 @click.option(
-    "--intensity", metavar="RULE",
+    "--intensity",
+    type=IntensityRuleText(),
+    metavar="RULE",
     help="Instead of the model's rule: divide:255, minmax, percentile:1,99 or none.",
 )
-@click.option("--moving-intensity", metavar="RULE", help="The same for the moving scan only.")
-@click.option("--fixed-intensity", metavar="RULE", help="The same for the fixed scan only.")
 @click.option(
-    "--affine", type=click.Choice(["none"]), default="none", show_default=True,
+    "--moving-intensity",
+    type=IntensityRuleText(),
+    metavar="RULE",
+    help="The same for the moving scan only.",
+)
+@click.option(
+    "--fixed-intensity",
+    type=IntensityRuleText(),
+    metavar="RULE",
+    help="The same for the fixed scan only.",
+)
+@click.option(
+    "--affine",
+    type=click.Choice(["none"]),
+    default="none",
+    show_default=True,
     help="Alignment before the network; none: both scans stand on the model's grid.",
 )
 @click.option("--report", type=FILE, help="Write all figures as JSON.")
 @click.option("--figure", type=FILE, help="Write a picture (.png) to judge the result by.")
 @click.option(
-    "--backend", type=click.Choice(["auto", "onnxruntime"]), default="auto", show_default=True,
+    "--backend",
+    type=click.Choice(["auto", "onnxruntime"]),
+    default="auto",
+    show_default=True,
     help="Inference engine.",
 )
-@click.option("--device", type=click.Choice(["cpu"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="Threads.  [default: all cores]")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu"]),
+    default="cpu",
+    show_default=True,
+    help="What the engine runs on.",
+)
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="[default: all cores]")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done; traceback on a defect.")
 @click.version_option(__version__)
@@ -79,7 +106,7 @@ def main(
     \b
     vm-infer model.onnx --moving m.nii.gz --fixed f.nii.gz --moved moved.nii.gz \\
              --moving-seg labels.nii.gz --moved-seg moved_labels.nii.gz
-    """
+    """  # noqa: D301  (click reads the escape)
     outputs_given = (moved, warp, inverse_warp, moved_seg, report, figure)
     _require_sense(outputs_given, moving_seg, moved_seg, fixed_seg)
     from vmruntime.figure import draw_figure, require_matplotlib

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -23,6 +24,12 @@ Scan = str | os.PathLike[str] | SpatialImage | Volume
 # deflate cannot pack more than 1032 to 1: a header that promises more than that is damaged, and
 # must not make us allocate what it promises.
 MAX_GZIP_RATIO = 1040
+
+LARGEST_VALUE = 1e12
+"""Squares of larger voxel values, summed up, leave the range of float32."""
+
+FLOAT32 = 1e-6
+"""Affines that differ by less are the same one, rounded to a header's single precision."""
 
 
 def read_scan(source: Scan) -> Volume:
@@ -46,7 +53,8 @@ def read_scan(source: Scan) -> Volume:
         singular one, NaN or infinite values, or the same value everywhere.
     """
     if isinstance(source, Volume):
-        volume = source.with_data(np.asarray(source.data, dtype=np.float32))
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused below
+            volume = source.with_data(np.asarray(source.data, dtype=np.float32))
     else:
         image, name = _open(source)
         volume = _volume(image, name, _data(image, name, np.float32))
@@ -88,26 +96,33 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
         ``.nii`` or ``.nii.gz``; overwritten.
     volume
         Its header, where it has a NIfTI one, says the version, qform and sform codes, units and
-        description of the file.
+        description of the file; its grid says where the voxels lie.
 
     Raises
     ------
     OSError
         The file cannot be written.
     """
-    header = volume.header
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    header, affine = volume.header, volume.grid.affine
+    kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     if isinstance(header, nib.Nifti1Header):  # Nifti2Header is a subclass
-        image = kind(volume.data, None, header)
+        if not header.is_single:
+            # From a .hdr and .img pair: nibabel's own conversion would forget where it lies.
+            header = kind.header_class(header.binaryblock, header.endianness, check=False)
+        image = kind(volume.data, None, header, dtype=volume.data.dtype)
         # The qform and sform of the header stay; the data's type and scaling are our own.
         image.header.set_slope_inter(1, 0)
         image.header["cal_min"] = image.header["cal_max"] = 0
         image.header["intent_code"] = 0
+        codes = int(header["qform_code"]) or 1, int(header["sform_code"]) or 1
+        stale = not np.allclose(image.header.get_best_affine(), affine, rtol=FLOAT32, atol=FLOAT32)
     else:
-        image = kind(volume.data, volume.grid.affine)
-        image.set_qform(volume.grid.affine, code=1)
-        image.set_sform(volume.grid.affine, code=1)
+        image = kind(volume.data, affine, dtype=volume.data.dtype)
         image.header.set_xyzt_units("mm")
+        codes, stale = (1, 1), True
+    if stale:
+        image.set_qform(affine, code=codes[0])
+        image.set_sform(affine, code=codes[1])
     image.set_data_dtype(volume.data.dtype)
     nib.save(image, path)
 
@@ -121,24 +136,35 @@ def _open(source: str | os.PathLike[str] | SpatialImage) -> tuple[SpatialImage, 
         )
     name = os.fspath(source)
     path = Path(name)
-    if path.is_dir():
-        raise ScanError(f"{name}: is a directory; give a NIfTI (.nii, .nii.gz) or MGH file")
     try:
+        if path.is_dir():
+            raise ScanError(f"{name}: is a directory; give a NIfTI (.nii, .nii.gz) or MGH file")
         if path.stat().st_size == 0:
             raise ScanError(f"{name}: the file is empty; give a NIfTI (.nii, .nii.gz) or MGH file")
-        return nib.load(path), name
+        return _load(path), name
     except FileNotFoundError:
-        raise ScanError(f"{name}: no such file") from None
-    except ScanError:
+        raise ScanError(f"{name}: no such file; check the path") from None
+    except (ScanError, MemoryError):
         raise
-    except PermissionError as error:
-        raise ScanError(f"{name}: cannot be read ({error.strerror})") from error
     # Damaged headers surface as many kinds of error inside nibabel; the fuzz test holds us to it.
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise ScanError(f"{name}: cannot be read ({error.strerror}); check the path") from error
         raise ScanError(
             f"{name}: cannot be read as NIfTI (.nii, .nii.gz) or MGH (.mgh, .mgz): "
             f"{one_line(error)}"
         ) from error
+
+
+def _load(path: Path) -> SpatialImage:
+    """An image whose header was read."""
+    if path.suffix.lower() != ".mgh":
+        return cast(SpatialImage, nib.load(path))
+    # nib.load leaves these files open.
+    with open(path, "rb") as stream:
+        image: Any = nib.MGHImage.from_stream(stream)
+    image.dataobj.file_like = str(path)
+    return cast(SpatialImage, image)
 
 
 def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
@@ -151,7 +177,8 @@ def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
     shape = tuple(int(n) for n in image.shape)
     if len(shape) > 3 and max(shape[3:]) > 1:
         raise ScanError(
-            f"{name}: has {len(shape)} axes {shape}; a single 3-D scan is needed: extract one volume"
+            f"{name}: has {len(shape)} axes {shape}; a single 3-D scan is needed: "
+            "extract one volume"
         )
     if len(shape) < 3 or min(shape) < 1:
         raise ScanError(f"{name}: has the shape {shape}; a 3-D scan is needed")
@@ -160,25 +187,52 @@ def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
         raise ScanError(f"{name}: holds {stored} values; a scan of real numbers is needed")
     _check_size(image, name, shape)
     try:
-        proxy = image.dataobj
-        data = np.asanyarray(proxy) if dtype is None else image.get_fdata(caching="unchanged", dtype=dtype)
+        # A value that overflows becomes infinite, which is refused later.
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = _voxels(image, dtype)
+    except MemoryError:
+        raise
     # zlib, gzip, mmap and nibabel each have their own errors for a file that ends early.
     except Exception as error:
         raise ScanError(
             f"{name}: its voxels cannot be read, the file is truncated or damaged "
             f"({one_line(error)}); copy it again"
         ) from error
-    return np.asarray(data).reshape(shape[:3])
+    return data.reshape(shape[:3])
+
+
+def _voxels(image: Any, dtype: type | None) -> NDArray[Any]:
+    filename = _file(image)
+    if filename and filename.lower().endswith((".gz", ".mgz")):
+        # gzip's checksum stands behind the voxels, where nibabel never looks: read to the end.
+        with gzip.open(filename) as stream:
+            data = _array(type(image).from_stream(stream), dtype)
+            while stream.read(1 << 20):
+                pass
+        return data
+    return _array(image, dtype)
+
+
+def _array(image: Any, dtype: type | None) -> NDArray[Any]:
+    if dtype is None:
+        return np.asarray(image.dataobj)
+    return np.asarray(image.get_fdata(caching="unchanged", dtype=dtype))
+
+
+def _file(image: Any) -> str | None:
+    """The file that the voxels still have to be read from, if there is one."""
+    name = getattr(image.dataobj, "file_like", None) if nib.is_proxy(image.dataobj) else None
+    return name if isinstance(name, str) else None
 
 
 def _check_size(image: SpatialImage, name: str, shape: tuple[int, ...]) -> None:
     """Refuse a header that promises more voxels than its file can hold, before allocating."""
-    filename = image.get_filename()
-    if not filename or not nib.is_proxy(image.dataobj):
+    filename = _file(image)
+    if not filename or not Path(filename).is_file():
         return
     needed = int(np.prod(shape, dtype=object)) * image.get_data_dtype().itemsize
-    size = os.path.getsize(filename)
-    packed = str(filename).lower().endswith((".gz", ".mgz", ".bz2", ".zst"))
+    size = Path(filename).stat().st_size
+    packed = filename.lower().endswith((".gz", ".mgz", ".bz2", ".zst"))
     if needed > size * (MAX_GZIP_RATIO if packed else 1):
         raise ScanError(
             f"{name}: the header promises {needed} bytes of voxels, more than the file can hold; "
@@ -212,6 +266,11 @@ def _check_values(volume: Volume) -> None:
         )
     if low == high:
         raise ScanError(f"{volume.name}: every voxel is {low:g}; a scan is needed")
+    if max(-low, high) > LARGEST_VALUE:
+        raise ScanError(
+            f"{volume.name}: its values reach {max(-low, high):.3g}, no scan's exceed "
+            f"{LARGEST_VALUE:g}; repair the voxels or the header's scaling"
+        )
 
 
 def _as_labels(data: NDArray[Any], name: str) -> NDArray[Any]:
@@ -224,6 +283,6 @@ def _as_labels(data: NDArray[Any], name: str) -> NDArray[Any]:
             f"{name}: labels must be whole numbers, these are not; give a segmentation, not "
             "probabilities or a scan"
         )
-    if np.abs(data).max(initial=0) > np.iinfo(np.int32).max:
+    if data.size and max(-float(data.min()), float(data.max())) > np.iinfo(np.int32).max:
         raise ScanError(f"{name}: has labels beyond 32 bits stored as floating point")
     return data.astype(np.int32)

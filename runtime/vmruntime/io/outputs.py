@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -64,16 +65,19 @@ class Outputs:
         self._check_target(name, final)
         try:
             handle, temporary = tempfile.mkstemp(
-                prefix=f".{final.name}.", suffix=suffix or ".part", dir=final.parent
+                # Cut, so that it fits where the longest name that is allowed does.
+                prefix=f".{final.name[:50]}.",
+                suffix=suffix or ".part",
+                dir=final.parent,
             )
         except OSError as error:
             raise OutputError(_cannot_write(name, error)) from error
+        self._temporary[final] = Path(temporary)
         # mkstemp makes a private file; an output should have the permissions of any new file.
         mask = os.umask(0)
         os.umask(mask)
         os.fchmod(handle, 0o666 & ~mask)
         os.close(handle)
-        self._temporary[final] = Path(temporary)
         return Path(temporary)
 
     def _check_target(self, name: str, final: Path) -> None:
@@ -114,14 +118,23 @@ class Outputs:
             raise OutputError(_cannot_write(names, error)) from error
 
     def _publish(self) -> None:
+        # Data must be on disk before the name is: a crash must not leave an empty file. All of
+        # them before the first name, for this is where a full disk may show.
         for final, temporary in self._temporary.items():
-            try:
-                # Data must be on disk before the name is: a crash must not leave an empty file.
-                with open(temporary, "rb") as written:
-                    os.fsync(written.fileno())
+            with _naming(final), open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+        for final, temporary in self._temporary.items():
+            with _naming(final):
                 temporary.replace(final)
-            except OSError as error:
-                raise OutputError(_cannot_write(str(final), error)) from error
+
+
+@contextlib.contextmanager
+def _naming(final: Path) -> Iterator[None]:
+    """Say which output it was that an error came from."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(_cannot_write(str(final), error)) from error
 
 
 def _cannot_write(name: str, error: OSError) -> str:

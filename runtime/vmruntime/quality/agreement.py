@@ -52,10 +52,7 @@ def agreement(
     scaled = difference * np.array(voxel_size, np.float32).reshape(3, 1, 1, 1)
     millimetres = np.sqrt(np.einsum("idhw,idhw->dhw", scaled, scaled))
     d, h, w = np.unravel_index(int(voxels.argmax()), voxels.shape)
-    return Agreement(
-        *(float(f) for lengths in (voxels, millimetres) for f in _figures(lengths)),
-        where=(int(d), int(h), int(w)),
-    )
+    return Agreement(*_figures(voxels), *_figures(millimetres), (int(d), int(h), int(w)))
 
 
 def _figures(lengths: NDArray[np.float32]) -> tuple[float, float, float]:

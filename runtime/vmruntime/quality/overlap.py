@@ -31,9 +31,7 @@ class Overlap:
     mean: float
 
 
-def overlap(
-    one: NDArray[Any], other: NDArray[Any], labels: Iterable[int] | None = None
-) -> Overlap:
+def overlap(one: NDArray[Any], other: NDArray[Any], labels: Iterable[int] | None = None) -> Overlap:
     """Dice (1945) of each label: twice the common voxels over the sum of both.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,16 +46,21 @@ def similarity(
 
 def mse(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Mean squared difference of two ``(D, H, W)`` float32 scans."""
-    difference = (one - other).ravel()
-    return float(np.dot(difference, difference)) / difference.size
+    difference = one - other
+    return _dot(difference, difference) / difference.size
 
 
 def ncc(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Pearson correlation of two ``(D, H, W)`` float32 scans; 0 where one of them is constant."""
-    a = (one - one.mean(dtype=np.float64)).ravel().astype(np.float32, copy=False)
-    b = (other - other.mean(dtype=np.float64)).ravel().astype(np.float32, copy=False)
-    norm = np.sqrt(float(np.dot(a, a)) * float(np.dot(b, b)))
-    return float(np.dot(a, b)) / norm if norm > 0 else 0.0
+    a = one - np.float32(one.mean(dtype=np.float64))
+    b = other - np.float32(other.mean(dtype=np.float64))
+    norm = math.sqrt(_dot(a, a) * _dot(b, b))
+    return _dot(a, b) / norm if norm > 0 else 0.0
+
+
+def _dot(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Sum of products; plane by plane, since float32 sums of millions are wrong in digit three."""
+    return math.fsum(float(np.vdot(a, b)) for a, b in zip(one, other, strict=True))
 
 
 def local_ncc(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
