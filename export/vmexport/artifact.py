@@ -126,8 +126,8 @@ def export_artifact(
         temporary = outputs.file(output, (".onnx",))
         announce("reading the checkpoint")
         network, origin = _network(source)
-        manifest = _manifest(network, origin, options)
-        shape = _shape(network, options, manifest.stride)
+        shape = _shape(network, options)
+        manifest = _manifest(network, origin, options, shape)
         channels = (manifest.moving_channels, manifest.fixed_channels)
         pairs = [
             _pair(
@@ -183,14 +183,18 @@ def _network(
     }
 
 
-def _manifest(network: nn.Module, origin: dict[str, str], options: ExportOptions) -> Manifest:
-    shape = None if options.dynamic else options.shape or getattr(network, "inshape", None)
+def _manifest(
+    network: nn.Module,
+    origin: dict[str, str],
+    options: ExportOptions,
+    shape: tuple[int, int, int],
+) -> Manifest:
     stride, channels, int_steps = options.stride, options.channels, 0
     if isinstance(network, RegistrationNetwork):
         stride, int_steps = network.stride, network.int_steps
         channels = (network.moving_channels, network.fixed_channels)
     manifest = Manifest(
-        shape=shape,
+        shape=None if options.dynamic else shape,
         stride=stride,
         orientation=options.orientation,
         voxel_size=options.voxel_size,
@@ -211,7 +215,9 @@ def _manifest(network: nn.Module, origin: dict[str, str], options: ExportOptions
     return Manifest.from_json(manifest.to_json())
 
 
-def _shape(network: nn.Module, options: ExportOptions, stride: int) -> tuple[int, int, int]:
+def _shape(network: nn.Module, options: ExportOptions) -> tuple[int, int, int]:
+    """The grid to export for, or to trace with where the artifact takes any."""
+    stride = network.stride if isinstance(network, RegistrationNetwork) else options.stride
     shape = options.shape or getattr(network, "inshape", None)
     if shape is None:
         raise ExportError("the source does not say the grid it was trained on; give --shape D,H,W")

@@ -101,7 +101,7 @@ class Manifest:
             raise ManifestError("the manifest is not a JSON object; export the model again")
         _check_version(values.get("version"))
         return cls(
-            shape=_shape(values.get("shape")),
+            shape=_shape(values.get("shape"), _integer(values, "stride", 1)),
             stride=_integer(values, "stride", 1),
             orientation=_orientation(values.get("orientation")),
             voxel_size=_voxel_size(values.get("voxel_size")),
@@ -189,11 +189,13 @@ def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
-def _shape(value: Any) -> tuple[int, int, int] | None:
+def _shape(value: Any, stride: int) -> tuple[int, int, int] | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 3 or not all(_is_integer(n, 1) for n in value):
         raise _wrong("shape", value, "three sizes or null")
+    if any(size % stride for size in value):
+        raise _wrong("shape", value, f"multiples of the stride {stride}")
     return value[0], value[1], value[2]
 
 

@@ -203,7 +203,7 @@ class Registrar:
         fields: list[NDArray[Any]] = []
         for name in names:
             field = np.asarray(outputs[name], dtype=np.float32)
-            if field.ndim != 5 or not np.isfinite(field.min() + field.max()):
+            if field.ndim != 5 or not np.isfinite([field.min(), field.max()]).all():
                 raise BackendError(
                     f"the model's {name} has shape {field.shape} or holds NaN; "
                     "verify the artifact with vm-export, check the scans' intensities"

@@ -59,7 +59,7 @@ class Volume:
         OutputError
             The file exists, has another suffix or cannot be written.
         """
-        from vmruntime.io.images import write_volume
+        from vmruntime.io.nifti import write_volume
         from vmruntime.io.outputs import Outputs
 
         with Outputs(force=force) as outputs:

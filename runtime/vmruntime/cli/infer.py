@@ -110,8 +110,9 @@ def main(
     outputs_given = (moved, warp, inverse_warp, moved_seg, report, figure)
     _require_sense(outputs_given, moving_seg, moved_seg, fixed_seg)
     from vmruntime.figure import draw_figure, require_matplotlib
-    from vmruntime.io.images import read_labels, write_volume
+    from vmruntime.io.images import read_labels
     from vmruntime.io.itk import write_warp
+    from vmruntime.io.nifti import write_volume
     from vmruntime.io.outputs import Outputs
     from vmruntime.registrar import Registrar
     from vmruntime.report import build_report

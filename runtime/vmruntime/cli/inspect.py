@@ -57,6 +57,9 @@ def _lines(facts: dict[str, Any], indent: str = "") -> list[str]:
                 axes = " x ".join("free" if n is None else str(n) for n in tensor["shape"])
                 lines.append(f"{indent}  {tensor['name']:<22} {tensor['dtype']:<8} {axes}")
         else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            lines.append(f"{indent}{name:<{24 - len(indent)}} {'-' if shown is None else shown}")
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            text = "-" if shown is None else str(shown)
+            # A hostile manifest must not steer the terminal.
+            text = "".join(letter if letter.isprintable() else "?" for letter in text)
+            lines.append(f"{indent}{name:<{24 - len(indent)}} {text}")
     return lines

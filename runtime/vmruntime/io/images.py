@@ -1,11 +1,14 @@
-"""Reading scans and labels (NIfTI-1/2, MGH) and writing NIfTI."""
+"""Reading scans and labels: NIfTI-1/2 and MGH."""
 
 from __future__ import annotations
 
 import gzip
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +19,7 @@ from vmruntime.errors import ScanError, one_line
 from vmruntime.grid import Grid
 from vmruntime.volume import Volume
 
-__all__ = ["Scan", "read_labels", "read_scan", "write_volume"]
+__all__ = ["Scan", "read_labels", "read_scan"]
 
 Scan = str | os.PathLike[str] | SpatialImage | Volume
 """What the runtime takes for an image: a path, a nibabel image, or a Volume."""
@@ -27,9 +30,6 @@ MAX_GZIP_RATIO = 1040
 
 LARGEST_VALUE = 1e12
 """Squares of larger voxel values, summed up, leave the range of float32."""
-
-FLOAT32 = 1e-6
-"""Affines that differ by less are the same one, rounded to a header's single precision."""
 
 
 def read_scan(source: Scan) -> Volume:
@@ -87,46 +87,6 @@ def read_labels(source: Scan) -> Volume:
     return _volume(image, name, _as_labels(_data(image, name, None), name))
 
 
-def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
-    """Write a volume as NIfTI with its header's codes, units and description.
-
-    Parameters
-    ----------
-    path
-        ``.nii`` or ``.nii.gz``; overwritten.
-    volume
-        Its header, where it has a NIfTI one, says the version, qform and sform codes, units and
-        description of the file; its grid says where the voxels lie.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
-    header, affine = volume.header, volume.grid.affine
-    kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    if isinstance(header, nib.Nifti1Header):  # Nifti2Header is a subclass
-        if not header.is_single:
-            # From a .hdr and .img pair: nibabel's own conversion would forget where it lies.
-            header = kind.header_class(header.binaryblock, header.endianness, check=False)
-        image = kind(volume.data, None, header, dtype=volume.data.dtype)
-        # The qform and sform of the header stay; the data's type and scaling are our own.
-        image.header.set_slope_inter(1, 0)
-        image.header["cal_min"] = image.header["cal_max"] = 0
-        image.header["intent_code"] = 0
-        codes = int(header["qform_code"]) or 1, int(header["sform_code"]) or 1
-        stale = not np.allclose(image.header.get_best_affine(), affine, rtol=FLOAT32, atol=FLOAT32)
-    else:
-        image = kind(volume.data, affine, dtype=volume.data.dtype)
-        image.header.set_xyzt_units("mm")
-        codes, stale = (1, 1), True
-    if stale:
-        image.set_qform(affine, code=codes[0])
-        image.set_sform(affine, code=codes[1])
-    image.set_data_dtype(volume.data.dtype)
-    nib.save(image, path)
-
-
 def _open(source: str | os.PathLike[str] | SpatialImage) -> tuple[SpatialImage, str]:
     if isinstance(source, SpatialImage):
         return source, str(source.get_filename() or "image")
@@ -141,7 +101,8 @@ def _open(source: str | os.PathLike[str] | SpatialImage) -> tuple[SpatialImage, 
             raise ScanError(f"{name}: is a directory; give a NIfTI (.nii, .nii.gz) or MGH file")
         if path.stat().st_size == 0:
             raise ScanError(f"{name}: the file is empty; give a NIfTI (.nii, .nii.gz) or MGH file")
-        return _load(path), name
+        with _quietly():
+            return _load(path), name
     except FileNotFoundError:
         raise ScanError(f"{name}: no such file; check the path") from None
     except (ScanError, MemoryError):
@@ -156,15 +117,38 @@ def _open(source: str | os.PathLike[str] | SpatialImage) -> tuple[SpatialImage, 
         ) from error
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep nibabel from printing what it finds in a header; what it cannot repair it raises."""
+
+    def drop(_: logging.LogRecord) -> bool:
+        return False
+
+    logger = nib.imageglobals.logger
+    logger.addFilter(drop)  # a new function each time, so that threads do not disturb each other
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)
+
+
 def _load(path: Path) -> SpatialImage:
     """An image whose header was read."""
-    if path.suffix.lower() != ".mgh":
+    suffix = path.suffix.lower()
+    if suffix not in (".mgh", ".mgz"):
         return cast(SpatialImage, nib.load(path))
-    # nib.load leaves these files open.
-    with open(path, "rb") as stream:
-        image: Any = nib.MGHImage.from_stream(stream)
+    # nib.load leaves these open, and reads them to a footer behind the voxels: a little further
+    # stands gzip's checksum.
+    with gzip.open(path) if suffix == ".mgz" else open(path, "rb") as stream:
+        image: Any = nib.MGHImage.from_stream(cast(Any, stream))
+        _read_to_end(stream)
     image.dataobj.file_like = str(path)
     return cast(SpatialImage, image)
+
+
+def _read_to_end(stream: IO[bytes] | gzip.GzipFile) -> None:
+    while stream.read(1 << 20):
+        pass
 
 
 def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
@@ -188,7 +172,7 @@ def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
     _check_size(image, name, shape)
     try:
         # A value that overflows becomes infinite, which is refused later.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), _quietly():
             data = _voxels(image, dtype)
     except MemoryError:
         raise
@@ -203,12 +187,11 @@ def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
 
 def _voxels(image: Any, dtype: type | None) -> NDArray[Any]:
     filename = _file(image)
-    if filename and filename.lower().endswith((".gz", ".mgz")):
-        # gzip's checksum stands behind the voxels, where nibabel never looks: read to the end.
+    if filename and filename.lower().endswith(".gz") and isinstance(image, nib.Nifti1Image):
+        # gzip's checksum stands behind the voxels, where nibabel never looks.
         with gzip.open(filename) as stream:
             data = _array(type(image).from_stream(stream), dtype)
-            while stream.read(1 << 20):
-                pass
+            _read_to_end(stream)
         return data
     return _array(image, dtype)
 
@@ -241,16 +224,17 @@ def _check_size(image: SpatialImage, name: str, shape: tuple[int, ...]) -> None:
 
 
 def _volume(image: SpatialImage, name: str, data: NDArray[Any]) -> Volume:
-    header = image.header
-    if isinstance(header, nib.Nifti1Header) and not (
-        int(header["qform_code"]) or int(header["sform_code"])
-    ):
-        raise ScanError(
-            f"{name}: has no affine (qform_code and sform_code are 0), so left and right are "
-            "unknown; write one into the header"
-        )
+    header, affine = image.header, image.affine
+    if isinstance(header, nib.Nifti1Header):
+        if not (int(header["qform_code"]) or int(header["sform_code"])):
+            raise ScanError(
+                f"{name}: has no affine (qform_code and sform_code are 0), so left and right are "
+                "unknown; write one into the header"
+            )
+        if affine is None:  # an image in memory may leave it to its header
+            affine = header.get_best_affine()
     try:
-        grid = Grid(data.shape, image.affine)
+        grid = Grid(data.shape, affine)
     except ScanError as error:
         raise ScanError(f"{name}: {error}") from None
     return Volume(data, grid, header.copy(), name)

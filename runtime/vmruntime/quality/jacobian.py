@@ -56,8 +56,6 @@ def jacobian_determinant(
         stop = min(start + PLANES_PER_SLAB, depth)
         # One plane more on either side, so that only the true border is one-sided.
         low, high = max(start - 1, 0), min(stop + 1, depth)
-        if high - low < 2:
-            low, high = max(low - 1, 0), min(high + 1, depth)
         rows = [np.gradient(displacement[axis, low:high]) for axis in range(3)]
         (a, b, c), (d, e, f), (g, h, i) = (list(row) for row in rows)
         for diagonal in (a, e, i):

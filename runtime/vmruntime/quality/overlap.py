@@ -59,7 +59,8 @@ def _count(labels: NDArray[Any]) -> dict[int, int]:
     if labels.size == 0:
         return {}
     if labels.min() >= 0 and labels.max() < DENSE_LIMIT:
-        counts = np.bincount(labels.ravel())
+        # NumPy 1 counts no unsigned 64-bit integers.
+        counts = np.bincount(labels.ravel().astype(np.intp, copy=False))
         values = np.flatnonzero(counts)
         return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
     values, counts = np.unique(labels, return_counts=True)

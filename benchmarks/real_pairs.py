@@ -1,0 +1,132 @@
+"""What the official models give on the real scans of ../shared/assets: the README's table.
+
+    .venv/bin/python benchmarks/real_pairs.py [--repeats 3] [--output benchmarks/results/real_pairs.json]
+
+Exports each checkpoint, registers each pair and prints a markdown table: similarity, Dice over the
+30 labels, folding, and seconds of a registration in a warm Registrar (median; files in, moved scan
+and displacement out). Needs the scans; $VM_ASSETS names their folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from machine import describe_machine
+
+from vmexport.artifact import ExportOptions, export_artifact
+from vmruntime import Registrar
+
+ROOT = Path(__file__).resolve().parents[1]
+ASSETS = Path(os.environ.get("VM_ASSETS", ROOT.parent / "shared" / "assets"))
+SHAPE = (160, 192, 224)
+OFFICIAL = "vxm_dense_brain_T1_3D_mse.h5"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a model, a pair, and the intensity rules of scans that are scaled already."""
+
+    model: str
+    moving: str
+    fixed: str
+    moving_intensity: str | None = None
+    fixed_intensity: str | None = None
+    labelled: bool = False
+
+
+CASES = (
+    Case(OFFICIAL, "subject_n", "test_scan", labelled=True),
+    Case(OFFICIAL, "oasis_a", "oasis_b", "none", "none"),
+    Case(OFFICIAL, "test_scan", "oasis_b", None, "none"),
+    Case("cvpr2018_vm2_l2.h5", "oasis_a", "oasis_b", "none", "none"),
+    Case("try_voxelmorph_0100.pt", "oasis_a", "oasis_b", "none", "none"),
+)
+
+
+def measure(case: Case, model: Path, repeats: int) -> dict[str, Any]:
+    """Register a pair several times and measure the result."""
+    scans = ASSETS / "scans"
+    with np.load(scans / "voxelmorph_labels.npz") as stored:
+        labels = stored[stored.files[0]].tolist()
+    paths = [scans / f"{name}_aligned.nii.gz" for name in (case.moving, case.fixed)]
+    segmentations = [
+        scans / f"{name}_aligned_aseg.nii.gz" if case.labelled else None
+        for name in (case.moving, case.fixed)
+    ]
+    seconds = []
+    with Registrar.load(model) as registrar:
+        for _ in range(repeats + 1):  # the first makes the engine's session
+            start = time.perf_counter()
+            result = registrar.register(
+                *paths,
+                moving_intensity=case.moving_intensity,
+                fixed_intensity=case.fixed_intensity,
+            )
+            seconds.append(time.perf_counter() - start)
+        engine = f"{registrar.backend.name} {registrar.backend.version}"
+    quality = result.quality(
+        moving_labels=segmentations[0], fixed_labels=segmentations[1], labels=labels, local=False
+    )
+    return {
+        "model": case.model,
+        "moving": case.moving,
+        "fixed": case.fixed,
+        "quality": quality.to_dict(),
+        "seconds": statistics.median(seconds[1:]),
+        "seconds_range": [min(seconds[1:]), max(seconds[1:])],
+        "network_seconds": result.timings["network"],
+        "engine": engine,
+    }
+
+
+def row(found: dict[str, Any]) -> str:
+    """One line of the markdown table."""
+    quality = found["quality"]
+    before, after = quality["similarity_before"], quality["similarity_after"]
+    dice = "-"
+    if quality["overlap_after"]:
+        dice = f"{quality['overlap_before']['mean']:.3f} -> {quality['overlap_after']['mean']:.3f}"
+    return (
+        f"| {Path(found['model']).stem} | {found['moving']} -> {found['fixed']} "
+        f"| {before['mse']:.5f} -> {after['mse']:.5f} | {before['ncc']:.3f} -> {after['ncc']:.3f} "
+        f"| {dice} | {quality['regularity']['folding_percent']:.3g} | {found['seconds']:.1f} |"
+    )
+
+
+@click.command()
+@click.option("--repeats", default=3, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Write JSON here.")
+def main(repeats: int, output: Path | None) -> None:
+    """Measure every case and print the table."""
+    if not ASSETS.is_dir():
+        sys.exit(f"no scans at {ASSETS}; set VM_ASSETS to their folder")
+    machine = describe_machine(["onnxruntime", "numpy", "nibabel", "torch"])
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            model = Path(folder) / f"{case.model}.onnx"
+            if not model.exists():
+                options = ExportOptions(shape=SHAPE)
+                export_artifact(ASSETS / "models" / case.model, model, options)
+            results.append(measure(case, model, repeats))
+            click.echo(f"{case.model}: {case.moving} -> {case.fixed}", err=True)
+    click.echo("| model | moving -> fixed | MSE | NCC | Dice, 30 labels | folding % | seconds |")
+    click.echo("|---|---|---|---|---|---|---|")
+    for found in results:
+        click.echo(row(found))
+    if output:
+        output.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

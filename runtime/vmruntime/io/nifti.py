@@ -1,0 +1,56 @@
+"""Writing volumes as NIfTI."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from vmruntime.volume import Volume
+
+__all__ = ["write_volume"]
+
+FLOAT32 = 1e-6
+"""Affines that differ by less are the same one, rounded to a header's single precision."""
+
+
+def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
+    """Write a volume as NIfTI with its header's codes, units and description.
+
+    Parameters
+    ----------
+    path
+        ``.nii`` or ``.nii.gz``; overwritten.
+    volume
+        Its header, where it has a NIfTI one, says the version, qform and sform codes, units and
+        description of the file; its grid says where the voxels lie.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    header, affine = volume.header, volume.grid.affine
+    kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    if isinstance(header, nib.Nifti1Header):  # Nifti2Header is a subclass
+        if not header.is_single:
+            # From a .hdr and .img pair: nibabel's own conversion would forget where it lies.
+            header = kind.header_class(header.binaryblock, header.endianness, check=False)
+        image = kind(volume.data, None, header, dtype=volume.data.dtype)
+        # The qform and sform of the header stay; the data's type and scaling are our own.
+        image.header.set_slope_inter(1, 0)
+        image.header["cal_min"] = image.header["cal_max"] = 0
+        image.header["intent_code"] = 0
+        codes = int(header["qform_code"]) or 1, int(header["sform_code"]) or 1
+        stale = not np.allclose(image.header.get_best_affine(), affine, rtol=FLOAT32, atol=FLOAT32)
+    else:
+        image = kind(volume.data, affine, dtype=volume.data.dtype)
+        image.header.set_xyzt_units("mm")
+        codes, stale = (1, 1), True
+    if stale:
+        image.set_qform(affine, code=codes[0])
+        image.set_sform(affine, code=codes[1])
+    image.set_data_dtype(volume.data.dtype)
+    nib.save(image, path)

@@ -1,0 +1,107 @@
+"""Looking up a volume at arbitrary places, and doing so slab by slab over a grid.
+
+A sampler is made once for a volume and called with the coordinates of many points; a map from one
+grid into another is evaluated once a slab, and any number of samplers share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Coordinates", "Sampler", "linear_sampler", "nearest_sampler", "over_slabs"]
+
+Coordinates = Sequence[NDArray[np.float32]]
+"""Voxel coordinates of points, one float32 array an axis, all of one shape; finite."""
+
+Sampler = Callable[[Coordinates], NDArray[Any]]
+"""Values at some points, in an array of their shape."""
+
+VOXELS_PER_SLAB = 1 << 17
+"""Half a megabyte of float32 per temporary: a slab's coordinates and corners stay in the cache."""
+
+
+def linear_sampler(volume: NDArray[Any]) -> Sampler:
+    """Trilinear look-up of a ``(D, H, W)`` volume; zeros outside are blended in; float32 values."""
+    padded = np.pad(volume.astype(np.float32, copy=False), (1, 2))
+    flat = padded.ravel()
+    shape = volume.shape
+    plane, row = padded.shape[1] * padded.shape[2], padded.shape[2]
+
+    def sample(coordinates: Coordinates) -> NDArray[np.float32]:
+        lower, fraction = [], []
+        for coordinate in _clipped(coordinates, shape):
+            floor = np.floor(coordinate)
+            fraction.append(np.subtract(coordinate, floor, out=coordinate))
+            lower.append(floor.astype(np.int32))
+        base = (lower[0] + 1) * plane + (lower[1] + 1) * row + (lower[2] + 1)
+
+        def along_last(offset: int) -> NDArray[np.float32]:
+            near = flat.take(base + offset)
+            far: NDArray[np.float32] = flat.take(base + (offset + 1))
+            return _blend(near, far, fraction[2])
+
+        def along_last_two(offset: int) -> NDArray[np.float32]:
+            return _blend(along_last(offset), along_last(offset + row), fraction[1])
+
+        return _blend(along_last_two(0), along_last_two(plane), fraction[0])
+
+    return sample
+
+
+def nearest_sampler(volume: NDArray[Any]) -> Sampler:
+    """Nearest-neighbour look-up of a ``(D, H, W)`` volume of any type, kept; 0 outside.
+
+    Halves go to the even voxel, as in ONNX's GridSample.
+    """
+    padded = np.pad(volume, (1, 2))
+    flat = padded.ravel()
+    shape = volume.shape
+    plane, row = padded.shape[1] * padded.shape[2], padded.shape[2]
+
+    def sample(coordinates: Coordinates) -> NDArray[Any]:
+        d, h, w = (
+            np.rint(coordinate, out=coordinate).astype(np.int32) + 1
+            for coordinate in _clipped(coordinates, shape)
+        )
+        found: NDArray[Any] = flat.take(d * plane + h * row + w)
+        return found
+
+    return sample
+
+
+def over_slabs(one_slab: Callable[[slice], None], shape: Sequence[int], threads: int = 1) -> None:
+    """Call a function for slabs of planes along the first axis of a grid of this shape."""
+    planes = max(1, VOXELS_PER_SLAB // (shape[1] * shape[2]))
+    slabs = [slice(i, min(i + planes, shape[0])) for i in range(0, shape[0], planes)]
+    if threads == 1:
+        for part in slabs:
+            one_slab(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        # list() so that an exception in a thread is raised here.
+        list(pool.map(one_slab, slabs))
+
+
+def _clipped(coordinates: Coordinates, shape: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Coordinates no further than one voxel outside, in new arrays.
+
+    One voxel outside is as far as anything but zero can be blended in, so that clipping there
+    and a border of zeros around the volume give exactly the zeros padding of a grid sample.
+    """
+    pairs = zip(coordinates, shape, strict=True)
+    return [np.clip(coordinate, -1, size) for coordinate, size in pairs]
+
+
+def _blend(
+    near: NDArray[np.float32], far: NDArray[np.float32], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Linear interpolation in place of `far`."""
+    far -= near
+    far *= share
+    far += near
+    return far

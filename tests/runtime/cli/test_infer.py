@@ -1,0 +1,256 @@
+"""vm-infer on a pair that fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from synthetic_scans import MODEL_SHAPE, affine_of, textured, write_nifti
+from vmruntime import Registrar, __version__
+from vmruntime.cli.infer import main as vm_infer
+from vmruntime.io.images import read_labels
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def everything(infer: Run, tmp_path: Path, pair: dict[str, Path]) -> Result:
+    """A run that writes all outputs but the figure."""
+    return infer(
+        moved=tmp_path / "moved.nii.gz",
+        warp=tmp_path / "warp.nii.gz",
+        inverse_warp=tmp_path / "inverse.nii",
+        moving_seg=pair["moving_seg"],
+        moved_seg=tmp_path / "labels.nii.gz",
+        fixed_seg=pair["fixed_seg"],
+        report=tmp_path / "qc.json",
+    )
+
+
+def test_writes_everything(everything: Result, tmp_path: Path) -> None:
+    assert everything.exit_code == 0, everything.stderr
+    assert everything.stderr == ""
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["inverse.nii", "labels.nii.gz", "moved.nii.gz", "qc.json", "warp.nii.gz"]
+
+
+def test_the_files_are_what_the_library_gives(
+    everything: Result, tmp_path: Path, tiny_artifact: Path, pair: dict[str, Path]
+) -> None:
+    with Registrar.load(tiny_artifact, threads=2) as registrar:
+        result = registrar.register(pair["moving"], pair["fixed"], inverse=True)
+        labels = result.warp_labels(pair["moving_seg"])
+    moved = nib.load(tmp_path / "moved.nii.gz")
+    np.testing.assert_array_equal(np.asarray(moved.dataobj), result.moved.data)
+    np.testing.assert_array_equal(moved.affine, nib.load(pair["fixed"]).affine)
+    written = read_labels(tmp_path / "labels.nii.gz")
+    np.testing.assert_array_equal(written.data, labels.data)
+    assert written.data.dtype == read_labels(pair["moving_seg"]).data.dtype == np.int16
+    assert 12175 in written.data
+    assert result.inverse is not None
+    lps = np.float32([-1, -1, 1])
+    for name, transform in (("warp.nii.gz", result.transform), ("inverse.nii", result.inverse)):
+        offsets = np.asarray(nib.load(tmp_path / name).dataobj)[:, :, :, 0]
+        np.testing.assert_array_equal(offsets, transform.displacement_mm() * lps)
+
+
+def test_the_warp_in_simpleitk(everything: Result, tmp_path: Path, pair: dict[str, Path]) -> None:
+    """Issue 2: below 1e-3 of the intensity range, in the interior."""
+    sitk = pytest.importorskip("SimpleITK", reason="the test extra is not installed")
+    warp = sitk.ReadImage(str(tmp_path / "warp.nii.gz"), sitk.sitkVectorFloat64)
+    moving, fixed = (sitk.ReadImage(str(pair[name])) for name in ("moving", "fixed"))
+    transform = sitk.DisplacementFieldTransform(warp)
+    found = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform, sitk.sitkLinear)).T
+    expected = nib.load(tmp_path / "moved.nii.gz").get_fdata(dtype=np.float32)
+    interior = (slice(3, -3),) * 3  # the displacement is at most 1.5 voxels
+    assert np.abs(found - expected)[interior].max() < 1e-3 * 255
+
+
+def test_report(everything: Result, tmp_path: Path, tiny_artifact: Path) -> None:
+    facts = json.loads((tmp_path / "qc.json").read_text())
+    assert list(facts) == [
+        "version", "similarity", "dice", "regularity", "warnings", "seconds", "engine", "inputs",
+        "versions", "manifest",
+    ]  # fmt: skip
+    for when in ("before", "after"):
+        assert set(facts["similarity"][when]) == {"mse", "ncc", "local_ncc"}
+        assert set(facts["dice"][when]["labels"]) == {"2", "41", "2035", "12175"}
+        dice = list(facts["dice"][when]["labels"].values())
+        assert facts["dice"][when]["mean"] == pytest.approx(np.mean(dice))
+    folding = facts["regularity"]
+    assert set(folding) == {"folding_voxels", "folding_percent", "sd_log_jacobian"}
+    assert folding["folding_percent"] == pytest.approx(
+        100 * folding["folding_voxels"] / np.prod(MODEL_SHAPE)
+    )
+    assert {"load", "read", "network", "resample", "labels", "measure", "write"} <= set(
+        facts["seconds"]
+    )
+    assert facts["engine"]["backend"] == "onnxruntime"
+    assert facts["engine"]["device"] == "cpu"
+    assert facts["engine"]["precision"] == "fp32"
+    assert facts["engine"]["threads"] == 2
+    assert facts["versions"]["voxelmorph-deploy"] == __version__
+    with Registrar.load(tiny_artifact) as registrar:
+        assert facts["manifest"] == json.loads(json.dumps(registrar.manifest.to_dict()))
+
+
+def test_summary(everything: Result) -> None:
+    lines = everything.stdout.splitlines()
+    assert lines[0].startswith("onnxruntime ")
+    assert lines[0].endswith("on cpu, fp32, 2 threads")
+    assert lines[1].split() == ["before", "after"]
+    assert [line.split("  ")[0] for line in lines[2:]] == [
+        "MSE", "NCC", "Dice, 4 labels", "folding", "seconds",
+    ]  # fmt: skip
+
+
+def test_figure(infer: Run, tmp_path: Path, pair: dict[str, Path]) -> None:
+    pytest.importorskip("matplotlib", reason="the figure extra is not installed")
+    result = infer(moving_seg=pair["moving_seg"], figure=tmp_path / "qc.png")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "qc.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_dice_of_chosen_labels(infer: Run, tmp_path: Path, pair: dict[str, Path]) -> None:
+    result = infer(
+        "--dice-labels", "41,2",
+        moving_seg=pair["moving_seg"], fixed_seg=pair["fixed_seg"], report=tmp_path / "qc.json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "Dice, 2 labels" in result.stdout
+    assert set(json.loads((tmp_path / "qc.json").read_text())["dice"]["after"]["labels"]) == {
+        "2", "41",
+    }  # fmt: skip
+
+
+def test_no_common_labels(infer: Run, tmp_path: Path, pair: dict[str, Path]) -> None:
+    other = write_nifti(tmp_path / "other.nii", np.full(MODEL_SHAPE, 9, np.uint8))
+    result = infer(moving_seg=pair["moving_seg"], fixed_seg=other, report=tmp_path / "qc.json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "qc.json").read_text())["dice"]["after"] == {
+        "mean": None, "labels": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["moved", "warp", "inverse_warp", "report"])
+def test_one_output_is_enough(infer: Run, tmp_path: Path, option: str) -> None:
+    name = "out.json" if option == "report" else "out.nii.gz"
+    result = infer(**{option: tmp_path / name})
+    assert result.exit_code == 0, result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_verbose_says_what_is_done(infer: Run, tmp_path: Path) -> None:
+    result = infer("-v", moved=tmp_path / "moved.nii")
+    assert result.exit_code == 0
+    assert [line.removesuffix(" ...") for line in result.stderr.splitlines()][:2] == [
+        "load", "read",
+    ]  # fmt: skip
+
+
+def test_warnings_are_on_stderr(infer: Run, tmp_path: Path) -> None:
+    for name, options, count in [
+        ("a", ("--intensity", "none"), 2),
+        ("b", ("--moving-intensity", "none"), 1),
+        ("c", ("--intensity", "divide:100000"), 2),
+        ("d", ("--intensity", "minmax"), 0),
+    ]:
+        result = infer(*options, moved=tmp_path / f"{name}.nii")
+        assert result.exit_code == 0, result.stderr
+        lines = result.stderr.splitlines()
+        assert len(lines) == count
+        assert all(line.startswith("Warning: ") and "--intensity" in line for line in lines)
+
+
+def test_force(infer: Run, tmp_path: Path) -> None:
+    path = tmp_path / "moved.nii.gz"
+    path.write_text("old")
+    result = infer("--force", moved=path)
+    assert result.exit_code == 0
+    assert nib.load(path).shape == MODEL_SHAPE
+
+
+def test_an_input_may_be_replaced_with_force(
+    infer: Run, tmp_path: Path, pair: dict[str, Path]
+) -> None:
+    """It was read before; and without --force it is refused like any existing file."""
+    path = tmp_path / "moving.nii"
+    nib.save(nib.load(pair["moving"]), path)
+    expected = tmp_path / "expected.nii"
+    assert infer(moved=expected).exit_code == 0
+    assert infer("--force", moving=path, moved=path).exit_code == 0
+    assert path.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["nifti2", "mgz", "trailing", "big-endian"])
+def test_kinds_of_files(infer: Run, tmp_path: Path, kind: str) -> None:
+    data: Any = textured(MODEL_SHAPE, 1)
+    if kind == "nifti2":
+        fixed = write_nifti(tmp_path / "fixed.nii", data, kind=nib.Nifti2Image)
+    elif kind == "mgz":
+        fixed = tmp_path / "fixed.mgz"
+        nib.save(nib.MGHImage(data, affine_of()), fixed)
+    elif kind == "trailing":
+        fixed = write_nifti(tmp_path / "fixed.nii", data[..., None, None])
+    else:
+        fixed = tmp_path / "fixed.nii"
+        header = nib.Nifti1Header(endianness=">")
+        header.set_data_dtype(np.float32)
+        header.set_xyzt_units("mm")
+        nib.save(nib.Nifti1Image(data, affine_of(), header), fixed)
+    result = infer(fixed=fixed, moved=tmp_path / "moved.nii.gz", warp=tmp_path / "warp.nii.gz")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    moved = nib.load(tmp_path / "moved.nii.gz")
+    assert moved.shape == MODEL_SHAPE
+    np.testing.assert_allclose(moved.affine, affine_of(), atol=1e-4)
+    assert isinstance(moved, nib.Nifti2Image) is (kind == "nifti2")
+
+
+# Usage -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        ([], "Missing argument 'MODEL'"),
+        (["model.onnx"], "Missing option '--moving'"),
+        (["model.onnx", "--moving", "m.nii"], "Missing option '--fixed'"),
+        (["model.onnx", "--moving", "m.nii", "--fixed", "f.nii"], "nothing to write"),
+        (["--moved-seg", "o.nii"], "give --moving-seg"),
+        (["--fixed-seg", "o.nii"], "give --moving-seg"),
+        (["--intensity", "auto"], "is no intensity rule"),
+        (["--intensity", ""], "is no intensity rule"),
+        (["--moving-intensity", "divide:0"], "is no intensity rule"),
+        (["--affine", "rigid"], "'rigid' is not 'none'"),
+        (["--backend", "tensorflow"], "'tensorflow' is not one of"),
+        (["--device", "tpu"], "'tpu' is not"),
+        (["--threads", "0"], "0 is not in the range"),
+        (["--dice-labels", "1,x"], "positive whole numbers"),
+        (["--sharpen"], "No such option"),
+    ],
+)
+def test_usage_errors(arguments: list[str], fact: str, tmp_path: Path) -> None:
+    if arguments and arguments[0].startswith("--"):
+        given = ["model.onnx", "--moving", "m.nii", "--fixed", "f.nii"]
+        arguments = [*given, "--moved", str(tmp_path / "o.nii"), *arguments]
+    result = CliRunner().invoke(vm_infer, arguments)
+    assert result.exit_code == 2
+    assert fact in " ".join(result.stderr.split())
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_version() -> None:
+    for flag in ("-h", "--help"):
+        result = CliRunner().invoke(vm_infer, [flag])
+        assert result.exit_code == 0
+        assert "--moving-seg" in result.stdout
+    assert __version__ in CliRunner().invoke(vm_infer, ["--version"]).stdout
