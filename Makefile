@@ -26,7 +26,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 
 demo: $(READY)
 	@mkdir -p $(DEMO)
-	$(BIN)/vm-export examples/demo_model.pt -o $(DEMO)/model.onnx --voxel-size 2,2,2 --force
+	$(BIN)/vm-export examples/demo_model.pt -o $(DEMO)/model.onnx --force \
+		--voxel-size 2,2,2 --intensity percentile:0,99
 	$(BIN)/vm-infer $(DEMO)/model.onnx --force \
 		--moving $(PHANTOM)/moving.nii.gz --moving-seg $(PHANTOM)/moving_labels.nii.gz \
 		--fixed $(PHANTOM)/fixed.nii.gz --fixed-seg $(PHANTOM)/fixed_labels.nii.gz \
