@@ -1,6 +1,6 @@
 """What the official models give on the real scans of ../shared/assets: the README's table.
 
-    .venv/bin/python benchmarks/real_pairs.py [--repeats 3] [--output benchmarks/results/real_pairs.json]
+    .venv/bin/python benchmarks/real_pairs.py [--repeats 3] [--output results.json]
 
 Exports each checkpoint, registers each pair and prints a markdown table: similarity, Dice over the
 30 labels, folding, and seconds of a registration in a warm Registrar (median; files in, moved scan
@@ -24,7 +24,8 @@ import numpy as np
 from machine import describe_machine
 
 from vmexport.artifact import ExportOptions, export_artifact
-from vmruntime import Registrar
+from vmruntime import Registrar, Volume
+from vmruntime.io.images import read_labels
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = Path(os.environ.get("VM_ASSETS", ROOT.parent / "shared" / "assets"))
@@ -45,6 +46,7 @@ class Case:
 
 
 CASES = (
+    Case(OFFICIAL, "subject_n_native", "test_scan", labelled=True),
     Case(OFFICIAL, "subject_n", "test_scan", labelled=True),
     Case(OFFICIAL, "oasis_a", "oasis_b", "none", "none"),
     Case(OFFICIAL, "test_scan", "oasis_b", None, "none"),
@@ -53,15 +55,32 @@ CASES = (
 )
 
 
+def scan_path(name: str) -> Path:
+    """File of a scan."""
+    native = name.endswith("_native")
+    return ASSETS / "scans" / (f"{name}.mgz" if native else f"{name}_aligned.nii.gz")
+
+
+def labels_of(name: str) -> Volume:
+    """Labels of a scan; the cortical parcels of a native one folded into two."""
+    scans = ASSETS / "scans"
+    if not name.endswith("_native"):
+        return read_labels(scans / f"{name}_aligned_aseg.nii.gz")
+    parcels = read_labels(scans / f"{name}_aparc_aseg.mgz")
+    data = parcels.data.copy()
+    data[(data >= 11000) & (data < 12000)] = 3
+    data[data >= 12000] = 42
+    return parcels.with_data(data)
+
+
 def measure(case: Case, model: Path, repeats: int) -> dict[str, Any]:
     """Register a pair several times and measure the result."""
     scans = ASSETS / "scans"
     with np.load(scans / "voxelmorph_labels.npz") as stored:
         labels = stored[stored.files[0]].tolist()
-    paths = [scans / f"{name}_aligned.nii.gz" for name in (case.moving, case.fixed)]
+    paths = [scan_path(name) for name in (case.moving, case.fixed)]
     segmentations = [
-        scans / f"{name}_aligned_aseg.nii.gz" if case.labelled else None
-        for name in (case.moving, case.fixed)
+        labels_of(name) if case.labelled else None for name in (case.moving, case.fixed)
     ]
     seconds = []
     with Registrar.load(model) as registrar:

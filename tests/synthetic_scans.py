@@ -90,6 +90,21 @@ def smooth_displacement(
     return (peak * np.stack(fields)).astype(np.float32)
 
 
+def waves(
+    shape: tuple[int, ...], peak: float = 1.0, wavelength: float = 16.0, seed: int = 5
+) -> NDArray[np.float32]:
+    """A ``(3, *shape)`` float32 displacement of sines, with derivatives up to some
+    ``2 pi peak / wavelength``; unlike `smooth_displacement` it has no steps at the border."""
+    random = np.random.default_rng(seed)
+    index = np.indices(shape)
+    fields = []
+    for _ in range(3):
+        direction = random.normal(size=3)
+        direction *= 2 * np.pi / wavelength / np.linalg.norm(direction)
+        fields.append(peak * np.sin(np.tensordot(direction, index, 1) + random.uniform(0, 6)))
+    return np.stack(fields).astype(np.float32)
+
+
 def model_volume(seed: int = 0, name: str = "scan") -> Volume:
     """A scan on the tiny artifact's grid."""
     return Volume(textured(MODEL_SHAPE, seed), Grid(MODEL_SHAPE, affine_of()), None, name)

@@ -12,6 +12,7 @@
 from vmruntime.artifact import Artifact
 from vmruntime.displacement import Displacement
 from vmruntime.errors import (
+    AlignmentError,
     ArtifactError,
     BackendError,
     BackendUnavailableError,
@@ -20,6 +21,7 @@ from vmruntime.errors import (
     MissingDependencyError,
     OutputError,
     ScanError,
+    TransformError,
     VMError,
 )
 from vmruntime.grid import Grid
@@ -33,6 +35,7 @@ from vmruntime.version import __version__
 from vmruntime.volume import Volume
 
 __all__ = [
+    "AlignmentError",
     "Artifact",
     "ArtifactError",
     "BackendError",
@@ -50,6 +53,7 @@ __all__ = [
     "Registration",
     "ScanError",
     "Transform",
+    "TransformError",
     "VMError",
     "Volume",
     "__version__",

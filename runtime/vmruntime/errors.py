@@ -4,13 +4,15 @@
 
     VMError                     anything a user can act on; its text is one line
     ├── ScanError               a scan or label image that cannot be used
+    ├── AlignmentError          two scans could not be aligned
     ├── GridMismatchError       two grids that had to be the same
     ├── ArtifactError           a file that is no usable registration artifact
     │   └── ManifestError       its manifest is missing, malformed or of a newer version
     ├── BackendError            an inference engine failed
     │   └── BackendUnavailableError   it is not installed, or cannot run here
     ├── OutputError             a result could not be written
-    └── MissingDependencyError  an optional package is not installed
+    ├── MissingDependencyError  an optional package is not installed
+    └── TransformError          a transform or point file that cannot be used
 
 ``vmexport.errors`` adds the errors of the exporter below the same root. A message says the fact,
 what was expected and what to do; the commands print it as it is and exit with 1.
@@ -19,6 +21,7 @@ what was expected and what to do; the commands print it as it is and exit with 1
 from __future__ import annotations
 
 __all__ = [
+    "AlignmentError",
     "ArtifactError",
     "BackendError",
     "BackendUnavailableError",
@@ -27,6 +30,7 @@ __all__ = [
     "MissingDependencyError",
     "OutputError",
     "ScanError",
+    "TransformError",
     "VMError",
     "one_line",
 ]
@@ -44,6 +48,10 @@ class VMError(Exception):
 
 class ScanError(VMError):
     """A scan or label image cannot be used: unreadable, wrong shape, NaN, no affine."""
+
+
+class AlignmentError(VMError):
+    """Two scans could not be aligned: no overlap, or evidently a wrong result."""
 
 
 class GridMismatchError(VMError):
@@ -72,3 +80,7 @@ class OutputError(VMError):
 
 class MissingDependencyError(VMError):
     """An optional package is not installed; the message names the extra."""
+
+
+class TransformError(VMError):
+    """A transform or a list of points cannot be used: unreadable, unknown form, no inverse."""

@@ -85,6 +85,13 @@ class Grid:
         positions: NDArray[np.float64] = index @ self.affine[:3, :3].T + self.affine[:3, 3]
         return positions
 
+    def box(self, bounds: ArrayLike) -> Grid:
+        """Part of the grid: first and one past the last voxel along each axis, ``(3, 2)``."""
+        low, high = np.asarray(bounds).T
+        shift = np.eye(4)
+        shift[:3, 3] = low
+        return Grid(tuple(high - low), self.affine @ shift)
+
     def offset_mm(self, other: Grid) -> float:
         """Largest distance in millimetres between matching corners of two grids."""
         return float(np.linalg.norm(self.corners - other.corners, axis=1).max())

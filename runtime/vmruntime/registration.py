@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vmruntime.errors import GridMismatchError
-from vmruntime.intensity import IntensityRule
-from vmruntime.io.images import Scan, read_labels
-from vmruntime.quality import Quality, overlap, regularity, similarity
+from vmruntime.displacement import Displacement
+from vmruntime.grid import Grid
+from vmruntime.io.images import Scan, read_labels, read_scan
+from vmruntime.placement import foreground
+from vmruntime.preparation import Prepared
+from vmruntime.quality import Quality, count_labels, mask_dice, overlap, similarity
+from vmruntime.regularity import jacobian_on, measure_regularity, round_trip
 from vmruntime.stages import Stages
 from vmruntime.transform import Transform
 from vmruntime.volume import Volume
+from vmruntime.warp import warp_linear
 
 __all__ = ["Registration"]
 
@@ -27,32 +31,28 @@ class Registration:
     Parameters
     ----------
     moved
-        The moving scan on the fixed grid, float32, in its own intensities, with the fixed scan's
-        header.
+        The moving scan where it was asked for, float32, in its own intensities; on the fixed scan's
+        grid with that scan's header.
+    moved_labels
+        The segmentations that were given to `Registrar.register`, carried likewise.
     transform
-        Fixed to moving: it carries images from the moving onto the fixed grid.
+        Fixed to moving: it carries images from the moving onto the fixed scan.
     inverse
         The other way round, where it was asked for.
-    moving, fixed
-        Both scans as the network saw them, in the model's intensities.
-    moving_rule
-        The rule that scaled the moving scan.
+    pair
+        Both scans as the network saw them, and how they came there.
     stages
         Seconds of each stage; `timings` as a mapping.
-    warnings
-        What looks doubtful, one line each.
     threads
         Threads for later work on this result.
     """
 
     moved: Volume
+    moved_labels: tuple[Volume, ...]
     transform: Transform
     inverse: Transform | None
-    moving: Volume
-    fixed: Volume
-    moving_rule: IntensityRule
+    pair: Prepared
     stages: Stages
-    warnings: tuple[str, ...]
     threads: int
 
     @property
@@ -60,18 +60,57 @@ class Registration:
         """Wall-clock seconds of each stage so far."""
         return self.stages.seconds
 
-    def warp_labels(self, labels: Scan) -> Volume:
+    @property
+    def displacement(self) -> Displacement:
+        """What the network gave, on the model's grid as it lies in the fixed world."""
+        displacement = self.transform.displacement
+        assert displacement is not None  # only `Transform.affine_only` has none
+        return displacement
+
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """What looks doubtful: a stable code and one line of text each."""
+        return self.pair.warnings
+
+    def warp(self, image: Scan, *, grid: Grid | None = None) -> Volume:
+        """Carry another scan of the moving subject over, linearly, float32.
+
+        Parameters
+        ----------
+        image
+            Path, nibabel image or Volume, anywhere in the moving scan's world.
+        grid
+            Where it is to lie, in the fixed world; None for where `moved` lies.
+        """
+        with self.stages("resample"):
+            moved = self.transform.apply(
+                read_scan(image), grid=grid or self.moved.grid, threads=self.threads
+            )
+        return self._named(moved)
+
+    def warp_labels(
+        self,
+        labels: Scan,
+        interpolation: Literal["nearest", "label"] = "nearest",
+        *,
+        grid: Grid | None = None,
+    ) -> Volume:
         """Carry a segmentation of the moving scan onto the fixed scan.
 
         Parameters
         ----------
         labels
-            Path, nibabel image or Volume on the moving scan's grid.
+            Path, nibabel image or Volume, on the moving scan's grid.
+        interpolation
+            ``"nearest"``, or ``"label"``: each label's share of the voxel decides, which gives
+            smoother borders; `vote_labels` also says by how much.
+        grid
+            Where they are to lie, in the fixed world; None for where `moved` lies.
 
         Returns
         -------
         Volume
-            On the fixed grid, nearest neighbour, of the labels' own integer type.
+            Of the labels' own integer type.
 
         Raises
         ------
@@ -81,9 +120,42 @@ class Registration:
             They do not lie on the moving scan's grid.
         """
         with self.stages("labels"):
-            volume = read_labels(labels)
-            moved = self.transform.apply(volume, "nearest", threads=self.threads)
-        return Volume(moved.data, self.fixed.grid, self.fixed.header, f"moved {volume.name}")
+            volume = self._labels_of_moving(labels)
+            moved = self.transform.apply(
+                volume, interpolation, grid=grid or self.moved.grid, threads=self.threads
+            )
+        return self._named(moved)
+
+    def vote_labels(self, labels: Scan, *, grid: Grid | None = None) -> tuple[Volume, Volume]:
+        """Carry a segmentation over by linear voting.
+
+        Returns
+        -------
+        tuple of Volume
+            The label with the largest share of each voxel, in the labels' own type, and that share,
+            float32, 0 to 1.
+        """
+        with self.stages("labels"):
+            volume = self._labels_of_moving(labels)
+            winners, shares = self.transform.vote(
+                volume, grid=grid or self.moved.grid, threads=self.threads
+            )
+        return self._named(winners), self._named(shares)
+
+    def _labels_of_moving(self, labels: Scan) -> Volume:
+        volume = read_labels(labels)
+        volume.require_grid(self.transform.moving, "moving")
+        return volume
+
+    def _named(self, volume: Volume) -> Volume:
+        """A carried image with the header that `moved` has, where it lies on the same grid."""
+        header = self.moved.header if volume.grid is self.moved.grid else None
+        return Volume(volume.data, volume.grid, header, f"moved {volume.name}")
+
+    def jacobian(self) -> Volume:
+        """Volume change ``det J`` of the transform, affine included, on the fixed scan's grid."""
+        with self.stages("measure"):
+            return self._named(jacobian_on(self.transform, self.threads))
 
     def quality(
         self,
@@ -101,7 +173,7 @@ class Registration:
         moving_labels, fixed_labels
             Segmentations of the two scans; Dice is measured where both are given.
         moved_labels
-            What `warp_labels` gave for `moving_labels`, to save warping them again.
+            `moving_labels` carried onto the fixed grid, to save doing it again.
         labels
             Labels to measure; None for all that occur in both.
         local
@@ -115,32 +187,48 @@ class Registration:
             A segmentation does not lie on its scan's grid.
         """
         before = after = None
-        if moving_labels is not None and fixed_labels is not None:
-            start, target = read_labels(moving_labels), read_labels(fixed_labels)
-            if not target.grid.matches(self.fixed.grid):
-                raise GridMismatchError(
-                    f"{target.name} lies on {target.grid.describe()}, not on the fixed scan's grid "
-                    f"{self.fixed.grid.describe()}; resample it onto the fixed scan first"
-                )
-            moved = moved_labels or self.warp_labels(start)
-            wanted = None if labels is None else tuple(labels)
-            with self.stages("measure"):
-                before = overlap(start.data, target.data, wanted)
-                after = overlap(
-                    moved.data, target.data, tuple(before.labels) if wanted is None else wanted
-                )
+        volumes: dict[int, float] = {}
+        moved = moved_labels
+        if moving_labels is not None:
+            start = self._labels_of_moving(moving_labels)
+            if moved is None or moved.grid is not self.transform.fixed:
+                moved = self.warp_labels(start, grid=self.transform.fixed)
+            if fixed_labels is not None:
+                target = read_labels(fixed_labels)
+                target.require_grid(self.transform.fixed, "fixed")
+                with self.stages("measure"):
+                    aligned = self.transform.affine_only().apply(
+                        start, "nearest", threads=self.threads
+                    )
+                    wanted = None if labels is None else tuple(labels)
+                    before = overlap(aligned.data, target.data, wanted)
+                    wanted = tuple(before.labels) if wanted is None else wanted
+                    after = overlap(moved.data, target.data, wanted)
         with self.stages("measure"):
+            if moved is not None:
+                voxel = abs(float(np.linalg.det(moved.grid.affine[:3, :3])))
+                counts = count_labels(moved.data)
+                volumes = {label: n * voxel for label, n in counts.items() if label}
+            moving, fixed = self.pair.moving, self.pair.fixed
+            scaled = fixed.with_data(self.moved_scaled())
+            target_mask = foreground(fixed)
             return Quality(
-                similarity(self.moving.data, self.fixed.data, local=local),
-                similarity(self.moved_scaled(), self.fixed.data, local=local),
-                regularity(self.transform.displacement.data, threads=self.threads),
-                before,
-                after,
+                similarity_before=similarity(moving.data, fixed.data, local=local),
+                similarity_after=similarity(scaled.data, fixed.data, local=local),
+                regularity=measure_regularity(
+                    self.displacement, self.transform.fixed, self.threads
+                ),
+                overlap_before=before,
+                overlap_after=after,
+                foreground_before=mask_dice(foreground(moving), target_mask),
+                foreground_after=mask_dice(foreground(scaled), target_mask),
+                outside=self.pair.outside,
+                consistency=round_trip(self.transform, self.inverse, fixed)
+                if self.inverse
+                else None,
+                volumes_mm3=volumes,
             )
 
     def moved_scaled(self) -> NDArray[np.float32]:
-        """The moved scan in the model's intensities, ``(D, H, W)`` float32."""
-        if self.moving_rule.is_proportional:
-            return self.moving_rule.apply(self.moved.data)
-        scaled: NDArray[Any] = self.transform.apply(self.moving, threads=self.threads).data
-        return scaled
+        """The moved scan on the model's grid in its intensities, ``(D, H, W)`` float32."""
+        return warp_linear(self.pair.moving.data, self.displacement.data, threads=self.threads)

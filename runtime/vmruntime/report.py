@@ -21,9 +21,16 @@ REPORT_VERSION = "1.0"
 
 
 def build_report(
-    registrar: Registrar, registration: Registration, quality: Quality
+    registrar: Registrar, registration: Registration, quality: Quality, wall: float | None = None
 ) -> dict[str, Any]:
     """Figures, timings, engine, versions and manifest of a registration.
+
+    Parameters
+    ----------
+    registrar, registration, quality
+        What registered, what it gave, how good that is.
+    wall
+        Seconds that the whole took; None for the sum of its stages.
 
     Returns
     -------
@@ -43,7 +50,16 @@ def build_report(
             "after": _overlap(quality.overlap_after),
         },
         "regularity": asdict(quality.regularity),
-        "warnings": list(registration.warnings),
+        "foreground_dice": {
+            "before": quality.foreground_before,
+            "after": quality.foreground_after,
+        },
+        "foreground_outside": dict(quality.outside),
+        "inverse_consistency": None if quality.consistency is None else asdict(quality.consistency),
+        "volumes_mm3": {str(label): volume for label, volume in quality.volumes_mm3.items()},
+        "affine": _affine(registration),
+        "warnings": [{"code": code, "text": text} for code, text in registration.warnings],
+        "wall": round(sum(registration.timings.values()) if wall is None else wall, 4),
         "seconds": {name: round(value, 4) for name, value in registration.timings.items()},
         "engine": {
             "backend": registrar.backend.name,
@@ -52,7 +68,7 @@ def build_report(
             "precision": registrar.manifest.precision,
             "threads": registrar.threads,
         },
-        "inputs": {"moving": registration.moving.name, "fixed": registration.fixed.name},
+        "inputs": {"moving": registration.pair.moving.name, "fixed": registration.pair.fixed.name},
         "versions": {
             "voxelmorph-deploy": __version__,
             "python": platform.python_version(),
@@ -60,6 +76,21 @@ def build_report(
             "nibabel": nib.__version__,
         },
         "manifest": registrar.manifest.to_dict(),
+    }
+
+
+def _affine(registration: Registration) -> dict[str, Any]:
+    """The affine, fixed world to moving world in RAS+ mm, and what was measured about it."""
+    found = registration.pair.alignment
+    return {
+        "source": registration.pair.affine_source,
+        "matrix": registration.transform.affine.tolist(),
+        "correlation": found.correlation if found else None,
+        "foreground_overlap": found.foreground_overlap if found else None,
+        "fixed_outside": found.fixed_outside if found else None,
+        "scale": list(found.scale) if found else None,
+        "rotation_degrees": found.rotation_degrees if found else None,
+        "translation_mm": list(found.translation_mm) if found else None,
     }
 
 

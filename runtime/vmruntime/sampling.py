@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Coordinates", "Sampler", "linear_sampler", "nearest_sampler", "over_slabs"]
+__all__ = [
+    "Coordinates",
+    "Sampler",
+    "linear_sampler",
+    "nearest_sampler",
+    "over_slabs",
+    "vector_sampler",
+]
 
 Coordinates = Sequence[NDArray[np.float32]]
 """Voxel coordinates of points, one float32 array an axis, all of one shape; finite."""
@@ -21,16 +28,30 @@ Coordinates = Sequence[NDArray[np.float32]]
 Sampler = Callable[[Coordinates], NDArray[Any]]
 """Values at some points, in an array of their shape."""
 
-VOXELS_PER_SLAB = 1 << 17
-"""Half a megabyte of float32 per temporary: a slab's coordinates and corners stay in the cache."""
+VOXELS_PER_SLAB = 1 << 16
+"""A quarter of a megabyte of float32 per temporary: coordinates and corners stay in the cache."""
 
 
 def linear_sampler(volume: NDArray[Any]) -> Sampler:
     """Trilinear look-up of a ``(D, H, W)`` volume; zeros outside are blended in; float32 values."""
-    padded = np.pad(volume.astype(np.float32, copy=False), (1, 2))
-    flat = padded.ravel()
-    shape = volume.shape
-    plane, row = padded.shape[1] * padded.shape[2], padded.shape[2]
+    sample = vector_sampler(volume[np.newaxis])
+
+    def sample_one(coordinates: Coordinates) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = sample(coordinates)[0]
+        return values
+
+    return sample_one
+
+
+def vector_sampler(field: NDArray[Any]) -> Sampler:
+    """Trilinear look-up of all components of a ``(C, D, H, W)`` field at once.
+
+    The values have the components first; zeros outside are blended in; float32.
+    """
+    padded = np.pad(field.astype(np.float32, copy=False), ((0, 0), (1, 2), (1, 2), (1, 2)))
+    flat = padded.reshape(len(field), -1)
+    shape = field.shape[1:]
+    plane, row = padded.shape[2] * padded.shape[3], padded.shape[3]
 
     def sample(coordinates: Coordinates) -> NDArray[np.float32]:
         lower, fraction = [], []
@@ -41,8 +62,8 @@ def linear_sampler(volume: NDArray[Any]) -> Sampler:
         base = (lower[0] + 1) * plane + (lower[1] + 1) * row + (lower[2] + 1)
 
         def along_last(offset: int) -> NDArray[np.float32]:
-            near = flat.take(base + offset)
-            far: NDArray[np.float32] = flat.take(base + (offset + 1))
+            near = flat.take(base + offset, axis=1)
+            far: NDArray[np.float32] = flat.take(base + (offset + 1), axis=1)
             return _blend(near, far, fraction[2])
 
         def along_last_two(offset: int) -> NDArray[np.float32]:

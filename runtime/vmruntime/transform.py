@@ -1,104 +1,224 @@
-"""The map from a fixed scan's voxels to places in a moving scan."""
+"""The map from a fixed scan's world to a moving scan's: an affine and a displacement."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmruntime.cubic import cubic_sampler
 from vmruntime.displacement import Displacement
 from vmruntime.errors import GridMismatchError
 from vmruntime.grid import Grid
+from vmruntime.label_vote import label_sampler
+from vmruntime.mapping import SlabMap, displaced, voxel_map
+from vmruntime.sampling import Coordinates, Sampler, linear_sampler, nearest_sampler, over_slabs
 from vmruntime.volume import Volume
-from vmruntime.warp import warp_linear, warp_nearest
 
-__all__ = ["Transform"]
+__all__ = ["Interpolation", "Transform"]
 
-Interpolation = Literal["linear", "nearest"]
+Interpolation = Literal["linear", "cubic", "nearest", "label"]
+
+
+def _winner_sampler(labels: NDArray[Any]) -> Sampler:
+    vote = label_sampler(labels)
+    return lambda coordinates: vote(coordinates)[0]
+
+
+SAMPLERS: dict[str, Callable[[NDArray[Any]], Sampler]] = {
+    "linear": linear_sampler,
+    "cubic": cubic_sampler,
+    "nearest": nearest_sampler,
+    "label": _winner_sampler,
+}
+
+REACH = 2
+"""Voxels beyond a voxel that an interpolation may look, with one to spare for rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """Fixed voxel ``x`` looks at moving voxel ``x + u(x)``.
+    """A place ``p`` in the fixed world looks at ``A(p + u(p))`` in the moving world.
 
     Parameters
     ----------
-    displacement
-        ``u``, on the fixed scan's grid.
+    fixed
+        The fixed scan's grid, where carried images come to lie unless another grid is named.
     moving
-        The moving scan's grid, of the same shape. Its affine may differ from the fixed one:
-        world positions follow from each scan's own affine.
-
-    Raises
-    ------
-    GridMismatchError
-        The two grids do not have the same shape.
+        The moving scan's grid.
+    affine
+        ``A``: ``(4, 4)`` float64, fixed world to moving world, RAS+ mm.
+    displacement
+        ``u``, on the model's grid as it lies in the fixed world; None for the affine alone.
+        Beyond that grid it fades, so that the transform goes on as the affine.
     """
 
-    displacement: Displacement
+    fixed: Grid
     moving: Grid
+    affine: NDArray[np.float64]
+    displacement: Displacement | None = None
 
-    def __post_init__(self) -> None:
-        if self.moving.shape != self.fixed.shape:
-            raise GridMismatchError(
-                f"the moving grid has {self.moving.shape} voxels, "
-                f"the displacement {self.fixed.shape}"
-            )
-
-    @property
-    def fixed(self) -> Grid:
-        """The fixed scan's grid, where moved images come to lie."""
-        return self.displacement.grid
-
-    def apply(
-        self, volume: Volume, interpolation: Interpolation = "linear", *, threads: int = 1
-    ) -> Volume:
-        """Carry an image that lies on the moving grid onto the fixed grid.
-
-        Parameters
-        ----------
-        volume
-            The image; ``"linear"`` gives float32, ``"nearest"`` keeps its type and values.
-        interpolation
-            ``"linear"`` for scans, ``"nearest"`` for labels.
-        threads
-            Number of threads to use.
+    @classmethod
+    def voxelwise(cls, displacement: Displacement, moving: Grid) -> Transform:
+        """Voxel ``x`` of the displacement's grid looks at voxel ``x + u(x)`` of the moving grid.
 
         Raises
         ------
         GridMismatchError
-            The image does not lie on the moving grid.
+            The two grids do not have the same shape.
         """
-        if not volume.grid.matches(self.moving):
+        fixed = displacement.grid
+        if moving.shape != fixed.shape:
             raise GridMismatchError(
-                f"{volume.name} lies on {volume.grid.describe()}, up to "
-                f"{_offset(volume.grid, self.moving)} away from the moving scan's grid "
-                f"{self.moving.describe()}; resample it onto the moving scan first"
+                f"the moving grid has {moving.shape} voxels, the displacement {fixed.shape}"
             )
-        warp = warp_linear if interpolation == "linear" else warp_nearest
-        data: NDArray[Any] = warp(volume.data, self.displacement.data, threads=threads)
-        return Volume(data, self.fixed, volume.header, volume.name)
+        return cls(fixed, moving, moving.affine @ np.linalg.inv(fixed.affine), displacement)
 
-    def displacement_mm(self) -> NDArray[np.float32]:
-        """World displacement ``moving(x + u(x)) - fixed(x)``, ``(D, H, W, 3)`` float32, RAS+ mm."""
-        linear = self.moving.affine[:3, :3]
-        # One moving affine for every voxel: A_m (x + u) - A_f x = A_m u + (A_m - A_f) x.
-        world: NDArray[np.float32] = np.einsum(
-            "ij,jdhw->dhwi", linear.astype(np.float32), self.displacement.data
-        )
-        difference = self.moving.affine - self.fixed.affine
-        if np.any(difference):
-            for axis, size in enumerate(self.fixed.shape):
-                along = [1, 1, 1, 1]
-                along[axis] = size
-                steps = np.arange(size)[:, None] * difference[:3, axis]
-                along[3] = 3
-                world += steps.reshape(along).astype(np.float32)
-            world += difference[:3, 3].astype(np.float32)
-        return world
+    def affine_only(self) -> Transform:
+        """The same without the displacement."""
+        return replace(self, displacement=None)
+
+    def apply(
+        self,
+        volume: Volume,
+        interpolation: Interpolation = "linear",
+        *,
+        grid: Grid | None = None,
+        threads: int = 1,
+    ) -> Volume:
+        """Carry an image of the moving scan onto the fixed scan, in one interpolation.
+
+        Parameters
+        ----------
+        volume
+            The image, anywhere in the moving world; 0 outside of it.
+        interpolation
+            ``"linear"`` or ``"cubic"`` for scans, float32; ``"nearest"`` or ``"label"`` (the label
+            with the largest share of a voxel) for labels, which keep their type and values.
+        grid
+            Where it is to lie, in the fixed world; None for the fixed scan's grid.
+        threads
+            Number of threads to use.
+        """
+        return self.apply_all([(volume, interpolation)], grid=grid, threads=threads)[0]
+
+    def apply_all(
+        self,
+        images: Sequence[tuple[Volume, Interpolation]],
+        *,
+        grid: Grid | None = None,
+        threads: int = 1,
+    ) -> list[Volume]:
+        """Carry several images on one grid of the moving world over; see `apply`.
+
+        Where they look is computed once for all of them.
+
+        Raises
+        ------
+        GridMismatchError
+            The images do not lie on one grid.
+        """
+        output = grid or self.fixed
+        volumes = [volume for volume, _ in images]
+        for volume in volumes[1:]:
+            volume.require_grid(volumes[0].grid, "moving")
+        moved, samplers = [], []
+        for volume, interpolation in images:
+            exact = interpolation in ("nearest", "label")
+            moved.append(np.zeros(output.shape, volume.data.dtype if exact else np.float32))
+            samplers.append(SAMPLERS[interpolation](volume.data))
+
+        def fill(part: tuple[slice, ...], coordinates: Coordinates) -> None:
+            for data, sample in zip(moved, samplers, strict=True):
+                data[part] = sample(coordinates)
+
+        self._over_what_is_seen(volumes, output, fill, threads)
+        return [
+            Volume(data, output, volume.header, volume.name)
+            for data, volume in zip(moved, volumes, strict=True)
+        ]
+
+    def vote(
+        self, labels: Volume, *, grid: Grid | None = None, threads: int = 1
+    ) -> tuple[Volume, Volume]:
+        """Carry a label image over by linear voting; see `vmruntime.label_vote`.
+
+        Parameters
+        ----------
+        labels
+            Integers, anywhere in the moving world.
+        grid
+            Where it is to lie, in the fixed world; None for the fixed scan's grid.
+        threads
+            Number of threads to use.
+
+        Returns
+        -------
+        tuple of Volume
+            The label with the largest share of each voxel, in the labels' type, and that share,
+            float32, 0 to 1.
+        """
+        output = grid or self.fixed
+        winners = np.zeros(output.shape, labels.data.dtype)
+        shares = np.ones(output.shape, np.float32)
+        sample = label_sampler(labels.data)
+
+        def fill(part: tuple[slice, ...], coordinates: Coordinates) -> None:
+            winners[part], shares[part] = sample(coordinates)
+
+        self._over_what_is_seen([labels], output, fill, threads)
+        moved = Volume(winners, output, labels.header, labels.name)
+        return moved, moved.with_data(shares)
+
+    def voxel_map(self, output: Grid, moving: Grid | None = None) -> SlabMap:
+        """Where the voxels of a grid in the fixed world look, in voxels of a moving grid."""
+        target = moving or self.moving
+        return self._map(output, np.linalg.inv(target.affine) @ self.affine)
+
+    def displacement_mm(self, grid: Grid | None = None) -> NDArray[np.float32]:
+        """World offset ``A(p + u(p)) - p`` of every voxel of a grid.
+
+        Parameters
+        ----------
+        grid
+            In the fixed world; None for the fixed scan's grid.
+
+        Returns
+        -------
+        ndarray
+            ``(D, H, W, 3)`` float32, RAS+ mm.
+        """
+        output = grid or self.fixed
+        there = self._map(output, self.affine)
+        here = voxel_map(output, None, output.affine)
+        offset = np.empty((*output.shape, 3), np.float32)
+
+        def one_slab(part: slice) -> None:
+            for axis, (to, start) in enumerate(zip(there(part), here(part), strict=True)):
+                offset[part, :, :, axis] = to - start
+
+        over_slabs(one_slab, output.shape)
+        return offset
+
+    def map_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places ``(N, 3)`` in the fixed world, RAS+ mm, to those they look at in the moving one.
+
+        A landmark of the fixed scan is found there in the moving scan: points go the opposite way
+        of images.
+        """
+        world = np.asarray(points, np.float64)
+        if self.displacement is not None:
+            model = self.displacement.grid.affine
+            voxels = (world - model[:3, 3]) @ np.linalg.inv(model[:3, :3]).T
+            columns = [np.ascontiguousarray(column, np.float32) for column in voxels.T]
+            moved = np.stack(displaced(self.displacement)(columns), axis=-1)
+            # The step in voxels added in float64: float32 positions would lose half a micron.
+            world = world + (moved - np.stack(columns, axis=-1)) @ model[:3, :3].T
+        return world @ self.affine[:3, :3].T + self.affine[:3, 3]
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write as a displacement field that ITK, ANTs, Slicer and nitransforms read.
@@ -119,8 +239,68 @@ class Transform:
         with Outputs(force=force) as outputs:
             write_warp(outputs.image(path), self)
 
+    def _over_what_is_seen(
+        self,
+        volumes: Sequence[Volume],
+        output: Grid,
+        fill: Callable[[tuple[slice, ...], Coordinates], None],
+        threads: int,
+    ) -> None:
+        """Call `fill` for slabs of the output that can see other than zeros of volumes on one grid.
 
-def _offset(one: Grid, other: Grid) -> str:
-    if one.shape != other.shape:
-        return "another shape"
-    return f"{one.offset_mm(other):.3g} mm"
+        Scans are mostly background: this halves the work, and more.
+        """
+        boxes = [self._box_that_sees(volume, output) for volume in volumes]
+        low = np.min([box[:, 0] for box in boxes], axis=0)
+        high = np.max([box[:, 1] for box in boxes], axis=0)
+        box = np.stack([low, high], axis=1)
+        if (box[:, 0] >= box[:, 1]).any():
+            return
+        positions = self.voxel_map(output.box(box), volumes[0].grid)
+        (d, _), *others = box.tolist()
+        rest = tuple(slice(low, high) for low, high in others)
+
+        def one_slab(part: slice) -> None:
+            fill((slice(d + part.start, d + part.stop), *rest), positions(part))
+
+        over_slabs(one_slab, tuple(box[:, 1] - box[:, 0]), threads)
+
+    def _map(self, output: Grid, from_world: NDArray[np.float64]) -> SlabMap:
+        """`voxel_map` with an affine from the fixed world behind the displacement."""
+        start = self.displacement.grid if self.displacement else output
+        return voxel_map(output, self.displacement, from_world @ start.affine)
+
+    def _box_that_sees(self, volume: Volume, output: Grid) -> NDArray[np.int64]:
+        """Bounds ``(3, 2)`` of the output's voxels that can see other than zeros of a volume."""
+        seen = _bounds(volume.data)
+        whole = np.array([(0, size) for size in volume.data.shape])
+        everything = np.array([(0, size) for size in output.shape])
+        if (seen == whole).all():
+            return everything
+        corners = np.array(list(np.ndindex(2, 2, 2)))
+        reached = np.stack([seen[:, 0] - REACH, seen[:, 1] - 1 + REACH], axis=1)
+        places = np.take_along_axis(reached, corners.T, axis=1).T
+        to_fixed = np.linalg.inv(self.affine) @ volume.grid.affine
+        world = places @ to_fixed[:3, :3].T + to_fixed[:3, 3]
+        if self.displacement is not None:
+            # Whatever looks there lies at most the longest displacement away, along each axis.
+            model = self.displacement.grid.affine
+            voxels = (world - model[:3, 3]) @ np.linalg.inv(model[:3, :3]).T
+            longest = np.abs(self.displacement.data).max(axis=(1, 2, 3))
+            box = np.stack([voxels.min(axis=0) - longest, voxels.max(axis=0) + longest], axis=1)
+            places = np.take_along_axis(box, corners.T, axis=1).T
+            world = places @ model[:3, :3].T + model[:3, 3]
+        found = (world - output.affine[:3, 3]) @ np.linalg.inv(output.affine[:3, :3]).T
+        low, high = np.floor(found.min(axis=0)), np.ceil(found.max(axis=0)) + 1
+        bounds = np.stack([low, high], axis=1).astype(np.int64)
+        return np.clip(bounds, 0, everything[:, 1:])
+
+
+def _bounds(data: NDArray[Any]) -> NDArray[np.int64]:
+    """First and one past the last index of other than zeros along each axis; (0, 0) if none."""
+    bounds = []
+    plane = data != 0
+    for axes in ((1, 2), (0, 2), (0, 1)):
+        used = np.flatnonzero(plane.any(axis=axes))
+        bounds.append((used[0], used[-1] + 1) if used.size else (0, 0))
+    return np.array(bounds, np.int64)

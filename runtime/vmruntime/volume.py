@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from vmruntime.errors import ScanError
+from vmruntime.errors import GridMismatchError, ScanError
 from vmruntime.grid import Grid
 
 __all__ = ["Volume"]
@@ -45,6 +45,17 @@ class Volume:
     def with_data(self, data: NDArray[Any]) -> Volume:
         """The same grid and header with other data."""
         return replace(self, data=data)
+
+    def require_grid(self, grid: Grid, role: str) -> None:
+        """Raise `GridMismatchError` where this does not lie on the grid of the `role` scan."""
+        if not self.grid.matches(grid):
+            away = ""
+            if self.grid.shape == grid.shape:
+                away = f", up to {self.grid.offset_mm(grid):.3g} mm away"
+            raise GridMismatchError(
+                f"{self.name} lies on {self.grid.describe()}, not on the {role} scan's grid "
+                f"{grid.describe()}{away}; resample it onto the {role} scan first"
+            )
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write as NIfTI (``.nii`` or ``.nii.gz``), whole or not at all.

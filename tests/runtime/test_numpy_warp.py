@@ -166,9 +166,12 @@ def test_threads_change_nothing(
     np.testing.assert_array_equal(warp_nearest(labels, displacement, threads=threads), nearest)
 
 
-def test_an_error_in_a_thread_is_raised(volume: NDArray[np.float32]) -> None:
+def test_an_error_in_a_thread_is_raised() -> None:
+    def fail(part: slice) -> None:
+        raise IndexError(part.start)
+
     with pytest.raises(IndexError):
-        warp_linear(volume[..., 0], np.zeros((3, *SHAPE), np.float32), threads=2)
+        sampling.over_slabs(fail, (4, sampling.VOXELS_PER_SLAB, 1), threads=2)
 
 
 @pytest.mark.parametrize("dtype", LABEL_TYPES)

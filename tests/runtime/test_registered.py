@@ -28,7 +28,7 @@ def test_labels_keep_type_and_values(result: Registration, tmp_path: Path, dtype
     assert moved.data.dtype == dtype
     np.testing.assert_array_equal(moved.data[:-2, 3:], labels[2:, :-3])
     assert not moved.data[-2:].any()
-    assert moved.grid is result.fixed.grid
+    assert moved.grid is result.transform.fixed
 
 
 def test_labels_on_another_grid(result: Registration) -> None:
@@ -39,7 +39,7 @@ def test_labels_on_another_grid(result: Registration) -> None:
             result.warp_labels(labels)
         with pytest.raises(GridMismatchError, match=r"seg.nii lies on .*resample it"):
             result.quality(
-                moving_labels=Volume(parcellation(MODEL_SHAPE), result.moving.grid),
+                moving_labels=Volume(parcellation(MODEL_SHAPE), result.pair.moving.grid),
                 fixed_labels=labels,
             )
 
@@ -51,7 +51,7 @@ def test_labels_that_are_probabilities(result: Registration, tmp_path: Path) -> 
 
 
 def test_perfect_dice(result: Registration) -> None:
-    labels = Volume(parcellation(MODEL_SHAPE, LABELS), result.moving.grid)
+    labels = Volume(parcellation(MODEL_SHAPE, LABELS), result.pair.moving.grid)
     target = result.warp_labels(labels)
     quality = result.quality(moving_labels=labels, fixed_labels=target, local=False)
     assert quality.overlap_before is not None
@@ -63,7 +63,7 @@ def test_perfect_dice(result: Registration) -> None:
 
 
 def test_chosen_labels(result: Registration) -> None:
-    labels = Volume(parcellation(MODEL_SHAPE, LABELS), result.moving.grid)
+    labels = Volume(parcellation(MODEL_SHAPE, LABELS), result.pair.moving.grid)
     target = result.warp_labels(labels)
     quality = result.quality(
         moving_labels=labels, fixed_labels=target, labels=iter([41, 12175, 999]), local=False
@@ -75,8 +75,8 @@ def test_chosen_labels(result: Registration) -> None:
 
 
 def test_no_common_label(result: Registration) -> None:
-    labels = Volume(parcellation(MODEL_SHAPE, (0, 7)), result.moving.grid)
-    target = Volume(parcellation(MODEL_SHAPE, (0, 8)), result.fixed.grid)
+    labels = Volume(parcellation(MODEL_SHAPE, (0, 7)), result.pair.moving.grid)
+    target = Volume(parcellation(MODEL_SHAPE, (0, 8)), result.pair.fixed.grid)
     quality = result.quality(moving_labels=labels, fixed_labels=target, local=False)
     assert quality.overlap_after is not None
     assert np.isnan(quality.overlap_after.mean)

@@ -33,7 +33,7 @@ def moving() -> Volume:
 
 @pytest.fixture
 def transform(moving: Volume) -> Transform:
-    return Transform(
+    return Transform.voxelwise(
         Displacement(smooth_displacement(SHAPE), Grid(SHAPE, oblique_affine())), moving.grid
     )
 
@@ -48,7 +48,9 @@ def test_apply_puts_the_image_onto_the_fixed_grid(moving: Volume, transform: Tra
 def test_a_whole_translation_is_exact(moving: Volume) -> None:
     field = np.zeros((3, *SHAPE), np.float32)
     field[1] = 2
-    moved = Transform(Displacement(field, moving.grid), moving.grid).apply(moving, threads=2)
+    moved = Transform.voxelwise(Displacement(field, moving.grid), moving.grid).apply(
+        moving, threads=2
+    )
     np.testing.assert_array_equal(moved.data[:, :-2], moving.data[:, 2:])
     assert not moved.data[:, -2:].any()
 
@@ -60,19 +62,22 @@ def test_nearest_keeps_labels(moving: Volume, transform: Transform) -> None:
     assert set(np.unique(moved.data)) == {0, 12175}
 
 
-def test_an_image_on_another_grid_is_refused(moving: Volume, transform: Transform) -> None:
+def test_labels_on_another_grid_are_refused(moving: Volume) -> None:
     shifted = moving.grid.affine.copy()
     shifted[0, 3] += 0.5
-    with pytest.raises(GridMismatchError, match=r"seg lies on .* 0\.5 mm away .* resample it"):
-        transform.apply(Volume(moving.data, Grid(SHAPE, shifted), None, "seg"))
-    with pytest.raises(GridMismatchError, match="another shape"):
-        transform.apply(Volume(moving.data[1:], Grid((6, 9, 5), shifted), None, "seg"))
+    seg = Volume(moving.data, Grid(SHAPE, shifted), None, "seg")
+    with pytest.raises(GridMismatchError, match=r"seg lies on .* 0\.5 mm away; resample it"):
+        seg.require_grid(moving.grid, "moving")
+    seg = Volume(moving.data[1:], Grid((6, 9, 5), shifted), None, "seg")
+    with pytest.raises(GridMismatchError, match=r"seg lies on 6 x 9 x 5 .* resample it"):
+        seg.require_grid(moving.grid, "moving")
+    moving.require_grid(Grid(SHAPE, moving.grid.affine + 1e-5), "moving")
 
 
 def test_grids_of_different_shape_are_refused(moving: Volume) -> None:
     field = Displacement(np.zeros((3, 7, 9, 6), np.float32), Grid((7, 9, 6), np.eye(4)))
     with pytest.raises(GridMismatchError, match=r"\(7, 9, 5\).*\(7, 9, 6\)"):
-        Transform(field, moving.grid)
+        Transform.voxelwise(field, moving.grid)
 
 
 @pytest.mark.parametrize("shape", [(3, 7, 9, 6), (1, 3, *SHAPE), SHAPE, (2, *SHAPE)])
@@ -98,7 +103,7 @@ def test_world_displacement(transform: Transform) -> None:
 
 def test_world_displacement_on_one_grid_is_a_rotation_of_voxels(moving: Volume) -> None:
     field = smooth_displacement(SHAPE)
-    world = Transform(Displacement(field, moving.grid), moving.grid).displacement_mm()
+    world = Transform.voxelwise(Displacement(field, moving.grid), moving.grid).displacement_mm()
     expected = np.einsum("ij,jdhw->dhwi", moving.grid.affine[:3, :3], field.astype(np.float64))
     assert np.abs(world - expected).max() < MILLIMETRES
 

@@ -19,10 +19,24 @@ from vmruntime.errors import ScanError, one_line
 from vmruntime.grid import Grid
 from vmruntime.volume import Volume
 
-__all__ = ["Scan", "read_labels", "read_scan"]
+__all__ = [
+    "Scan",
+    "check_size",
+    "open_image",
+    "read_labels",
+    "read_scan",
+    "read_voxels",
+    "volume_of",
+]
 
 Scan = str | os.PathLike[str] | SpatialImage | Volume
 """What the runtime takes for an image: a path, a nibabel image, or a Volume."""
+
+SPACE_UNITS = 7
+"""Bits of a NIfTI header's ``xyzt_units`` that are about space."""
+
+MILLIMETRES = {1: 1e3, 3: 1e-3}
+"""NIfTI's codes of metres and micrometres; every other code is taken for millimetres."""
 
 # deflate cannot pack more than 1032 to 1: a header that promises more than that is damaged, and
 # must not make us allocate what it promises.
@@ -56,8 +70,8 @@ def read_scan(source: Scan) -> Volume:
         with np.errstate(over="ignore"):  # becomes infinite, which is refused below
             volume = source.with_data(np.asarray(source.data, dtype=np.float32))
     else:
-        image, name = _open(source)
-        volume = _volume(image, name, _data(image, name, np.float32))
+        image, name = open_image(source)
+        volume = volume_of(image, name, _data(image, name, np.float32))
     _check_values(volume)
     return volume
 
@@ -83,11 +97,12 @@ def read_labels(source: Scan) -> Volume:
     """
     if isinstance(source, Volume):
         return source.with_data(_as_labels(source.data, source.name))
-    image, name = _open(source)
-    return _volume(image, name, _as_labels(_data(image, name, None), name))
+    image, name = open_image(source)
+    return volume_of(image, name, _as_labels(_data(image, name, None), name))
 
 
-def _open(source: str | os.PathLike[str] | SpatialImage) -> tuple[SpatialImage, str]:
+def open_image(source: str | os.PathLike[str] | SpatialImage) -> tuple[SpatialImage, str]:
+    """Open an image without reading its voxels, and say what messages call it."""
     if isinstance(source, SpatialImage):
         return source, str(source.get_filename() or "image")
     if not isinstance(source, str | os.PathLike):
@@ -169,11 +184,11 @@ def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
     stored = image.get_data_dtype()
     if stored.fields is not None or stored.kind not in "iuf":
         raise ScanError(f"{name}: holds {stored} values; a scan of real numbers is needed")
-    _check_size(image, name, shape)
+    check_size(image, name, shape)
     try:
         # A value that overflows becomes infinite, which is refused later.
         with np.errstate(over="ignore", invalid="ignore"), _quietly():
-            data = _voxels(image, dtype)
+            data = read_voxels(image, dtype)
     except MemoryError:
         raise
     # zlib, gzip, mmap and nibabel each have their own errors for a file that ends early.
@@ -185,7 +200,8 @@ def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
     return data.reshape(shape[:3])
 
 
-def _voxels(image: Any, dtype: type | None) -> NDArray[Any]:
+def read_voxels(image: Any, dtype: type | None) -> NDArray[Any]:
+    """Read all voxels, scaled as the header says, and the checksum behind them."""
     filename = _file(image)
     if filename and filename.lower().endswith(".gz") and isinstance(image, nib.Nifti1Image):
         # gzip's checksum stands behind the voxels, where nibabel never looks.
@@ -208,7 +224,7 @@ def _file(image: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _check_size(image: SpatialImage, name: str, shape: tuple[int, ...]) -> None:
+def check_size(image: SpatialImage, name: str, shape: tuple[int, ...]) -> None:
     """Refuse a header that promises more voxels than its file can hold, before allocating."""
     filename = _file(image)
     if not filename or not Path(filename).is_file():
@@ -223,7 +239,8 @@ def _check_size(image: SpatialImage, name: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def _volume(image: SpatialImage, name: str, data: NDArray[Any]) -> Volume:
+def volume_of(image: SpatialImage, name: str, data: NDArray[Any]) -> Volume:
+    """Put voxels on the grid that an image's header states; `ScanError` where it states none."""
     header, affine = image.header, image.affine
     if isinstance(header, nib.Nifti1Header):
         if not (int(header["qform_code"]) or int(header["sform_code"])):
@@ -233,6 +250,8 @@ def _volume(image: SpatialImage, name: str, data: NDArray[Any]) -> Volume:
             )
         if affine is None:  # an image in memory may leave it to its header
             affine = header.get_best_affine()
+        affine = np.array(affine, np.float64)
+        affine[:3] *= MILLIMETRES.get(int(header["xyzt_units"]) & SPACE_UNITS, 1.0)
     try:
         grid = Grid(data.shape, affine)
     except ScanError as error:

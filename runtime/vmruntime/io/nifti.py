@@ -7,10 +7,15 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 
+from vmruntime.io.images import MILLIMETRES, SPACE_UNITS
 from vmruntime.volume import Volume
 
-__all__ = ["write_volume"]
+__all__ = ["save_image", "write_volume"]
+
+MM = 2
+"""NIfTI's code of millimetres."""
 
 FLOAT32 = 1e-6
 """Affines that differ by less are the same one, rounded to a header's single precision."""
@@ -43,6 +48,9 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
         image.header.set_slope_inter(1, 0)
         image.header["cal_min"] = image.header["cal_max"] = 0
         image.header["intent_code"] = 0
+        units = int(header["xyzt_units"])
+        if units & SPACE_UNITS in MILLIMETRES:  # our grids are in millimetres
+            image.header["xyzt_units"] = units & ~SPACE_UNITS | MM
         codes = int(header["qform_code"]) or 1, int(header["sform_code"]) or 1
         stale = not np.allclose(image.header.get_best_affine(), affine, rtol=FLOAT32, atol=FLOAT32)
     else:
@@ -53,4 +61,24 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
         image.set_qform(affine, code=codes[0])
         image.set_sform(affine, code=codes[1])
     image.set_data_dtype(volume.data.dtype)
-    nib.save(image, path)
+    save_image(image, path)
+
+
+def save_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
+    """Write a NIfTI image, packed where the name ends in ``.gz``; the same bytes every time.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    if not os.fspath(path).lower().endswith(".gz"):
+        nib.save(image, path)
+        return
+    # Ten times as fast as gzip at its fastest, and files of the same size. Without name and time,
+    # which would make equal images different files.
+    with (
+        open(path, "wb") as file,
+        igzip.IGzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+    ):
+        image.to_stream(packed)

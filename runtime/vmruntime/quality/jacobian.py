@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Regularity", "jacobian_determinant", "regularity"]
+__all__ = ["Regularity", "jacobian_determinant", "regularity", "spread_of_log"]
 
 PLANES_PER_SLAB = 8
 
@@ -71,7 +71,12 @@ def jacobian_determinant(
 def regularity(displacement: NDArray[np.float32], *, threads: int = 1) -> Regularity:
     """Folding and evenness of a ``(3, D, H, W)`` float32 voxel displacement."""
     determinant = jacobian_determinant(displacement, threads=threads)
-    positive = determinant > 0
-    folding = int(determinant.size - np.count_nonzero(positive))
-    spread = float(np.log(determinant[positive]).std(dtype=np.float64)) if positive.any() else 0.0
-    return Regularity(folding, 100 * folding / determinant.size, spread)
+    # Negated, so that NaN counts.
+    folding = int(np.count_nonzero(~(determinant > 0)))
+    return Regularity(folding, 100 * folding / determinant.size, spread_of_log(determinant))
+
+
+def spread_of_log(determinant: NDArray[np.float32]) -> float:
+    """Standard deviation of log det J over the voxels where it is positive; 0 where none is."""
+    positive = determinant[determinant > 0]
+    return float(np.log(positive).std(dtype=np.float64)) if positive.size else 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Overlap", "overlap"]
+__all__ = ["Overlap", "count_labels", "mask_dice", "overlap"]
 
 DENSE_LIMIT = 1 << 20
 """Label values below this are counted in a table, others by sorting."""
@@ -42,7 +42,11 @@ def overlap(one: NDArray[Any], other: NDArray[Any], labels: Iterable[int] | None
         Labels to measure; None for all that occur in both, without 0 (background). A label that is
         named here and occurs in one of them only has Dice 0; one in neither is left out.
     """
-    in_one, in_other, common = _count(one), _count(other), _count(one[one == other])
+    in_one, in_other, common = (
+        count_labels(one),
+        count_labels(other),
+        count_labels(one[one == other]),
+    )
     if labels is None:
         wanted = sorted((in_one.keys() & in_other.keys()) - {0})
     else:
@@ -54,7 +58,7 @@ def overlap(one: NDArray[Any], other: NDArray[Any], labels: Iterable[int] | None
     return Overlap(dice, sum(dice.values()) / len(dice) if dice else float("nan"))
 
 
-def _count(labels: NDArray[Any]) -> dict[int, int]:
+def count_labels(labels: NDArray[Any]) -> dict[int, int]:
     """Number of voxels of each label."""
     if labels.size == 0:
         return {}
@@ -65,3 +69,9 @@ def _count(labels: NDArray[Any]) -> dict[int, int]:
         return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
     values, counts = np.unique(labels, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def mask_dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Dice of two masks on one grid; 0 where both are empty."""
+    total = np.count_nonzero(one) + np.count_nonzero(other)
+    return float(2 * np.count_nonzero(one & other) / total) if total else 0.0

@@ -159,7 +159,7 @@ def test_labels(
 def test_grids(refused: Refused, tmp_path: Path, case: str, role: str) -> None:
     write, shape, orientation, size, fact = GRID[case]
     path = write(tmp_path / "a.nii", textured(shape), affine_of(orientation, (size,) * 3))
-    line = refused(**{role: path})
+    line = refused("--affine", "none", **{role: path})
     assert line.startswith(f"Error: {path}: the {role} scan is not on the model's grid: {fact}")
     assert "resample it" in line
 
@@ -255,16 +255,6 @@ def test_an_onnx_graph_that_no_engine_takes(
     line = refused(model=tmp_path / "model.onnx")
     assert "does not take" in line
     assert str(tmp_path / "model.onnx") in line
-
-
-def test_an_inverse_that_the_model_does_not_have(
-    refused: Refused, tiny_artifact: Path, tmp_path: Path, manifest: Manifest
-) -> None:
-    from dataclasses import replace
-
-    plain = replace(manifest, diffeomorphic=False, int_steps=0)
-    path = with_manifest(tiny_artifact, tmp_path / "model.onnx", plain.to_json())
-    assert "has no inverse" in refused(model=path, inverse_warp=tmp_path / "inverse.nii")
 
 
 # Outputs -----------------------------------------------------------------------------------------

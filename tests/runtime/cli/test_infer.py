@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from synthetic_scans import MODEL_SHAPE, affine_of, textured, write_nifti
+from command_line import one_error_line
+from synthetic_scans import MODEL_SHAPE, affine_of, parcellation, textured, write_nifti
 from vmruntime import Registrar, __version__
 from vmruntime.cli.infer import main as vm_infer
-from vmruntime.io.images import read_labels
+from vmruntime.io.affine_files import read_affine, write_affine
+from vmruntime.io.images import read_labels, read_scan
 
 Run = Callable[..., Result]
 
@@ -76,8 +78,9 @@ def test_the_warp_in_simpleitk(everything: Result, tmp_path: Path, pair: dict[st
 def test_report(everything: Result, tmp_path: Path, tiny_artifact: Path) -> None:
     facts = json.loads((tmp_path / "qc.json").read_text())
     assert list(facts) == [
-        "version", "similarity", "dice", "regularity", "warnings", "seconds", "engine", "inputs",
-        "versions", "manifest",
+        "version", "similarity", "dice", "regularity", "foreground_dice", "foreground_outside",
+        "inverse_consistency", "volumes_mm3", "affine", "warnings", "wall", "seconds", "engine",
+        "inputs", "versions", "manifest",
     ]  # fmt: skip
     for when in ("before", "after"):
         assert set(facts["similarity"][when]) == {"mse", "ncc", "local_ncc"}
@@ -89,9 +92,7 @@ def test_report(everything: Result, tmp_path: Path, tiny_artifact: Path) -> None
     assert folding["folding_percent"] == pytest.approx(
         100 * folding["folding_voxels"] / np.prod(MODEL_SHAPE)
     )
-    assert {"load", "read", "network", "resample", "labels", "measure", "write"} <= set(
-        facts["seconds"]
-    )
+    assert {"load", "read", "network", "resample", "measure", "write"} <= set(facts["seconds"])
     assert facts["engine"]["backend"] == "onnxruntime"
     assert facts["engine"]["device"] == "cpu"
     assert facts["engine"]["precision"] == "fp32"
@@ -104,10 +105,10 @@ def test_report(everything: Result, tmp_path: Path, tiny_artifact: Path) -> None
 def test_summary(everything: Result) -> None:
     lines = everything.stdout.splitlines()
     assert lines[0].startswith("onnxruntime ")
-    assert lines[0].endswith("on cpu, fp32, 2 threads")
+    assert lines[0].endswith("on cpu, fp32, 2 threads; affine: none")
     assert lines[1].split() == ["before", "after"]
     assert [line.split("  ")[0] for line in lines[2:]] == [
-        "MSE", "NCC", "Dice, 4 labels", "folding", "seconds",
+        "MSE", "NCC", "Dice, 4 labels", "folding", "inverse", "seconds",
     ]  # fmt: skip
 
 
@@ -214,6 +215,171 @@ def test_kinds_of_files(infer: Run, tmp_path: Path, kind: str) -> None:
     assert isinstance(moved, nib.Nifti2Image) is (kind == "nifti2")
 
 
+# Scans of any grid, and everything that can be written --------------------------------------------
+
+
+@pytest.fixture
+def native(tmp_path: Path) -> dict[str, Path]:
+    """A pair on grids of its own, with labels of the moving scan."""
+    folder = tmp_path / "native"
+    folder.mkdir()
+    shape = (19, 35, 27)
+    affine = affine_of("RSP", (1.4, 1.9, 2.2), (-16, 11, -2))
+    return {
+        "moving": write_nifti(folder / "moving.nii.gz", textured(shape, 3), affine),
+        "fixed": write_nifti(
+            folder / "fixed.nii.gz", textured((21, 17, 30), 4), affine_of("LAS", (1.6, 2.3, 1.7))
+        ),
+        "seg": write_nifti(folder / "seg.nii.gz", parcellation(shape, (0, 3, 42, 12175)), affine),
+        "other_seg": write_nifti(
+            folder / "other.nii.gz", parcellation(shape, (0, 1, 2), 6).astype(np.uint8), affine
+        ),
+    }
+
+
+@pytest.fixture
+def shear(tmp_path: Path) -> Path:
+    """An affine of the native pair, in a file."""
+    matrix = np.eye(4)
+    matrix[:3] = [[0.98, 0.06, -0.03, 2], [-0.05, 1.04, 0.08, -1], [0.04, -0.07, 0.95, 1]]
+    path = tmp_path / "native" / "given.txt"
+    write_affine(path, matrix)
+    return path
+
+
+def test_scans_of_any_grid(infer: Run, native: dict[str, Path], shear: Path) -> None:
+    out = shear.parent / "out"
+    out.mkdir()
+    result = infer(
+        "--affine", shear, "--interp", "label",
+        "--moving-seg", native["seg"], "--moved-seg", out / "one.nii.gz",
+        "--moving-seg", native["other_seg"], "--moved-seg", out / "two.nii.gz",
+        "--confidence", out / "share.nii.gz", "--jacobian", out / "jacobian.nii.gz",
+        "--warp", out / "warp.h5", "--inverse-warp", out / "inverse.nii.gz",
+        "--report", out / "qc.json",
+        moving=native["moving"], fixed=native["fixed"], moved=out / "moved.nii.gz",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    fixed = nib.load(native["fixed"])
+    images = {
+        name: nib.load(out / f"{name}.nii.gz")
+        for name in ("moved", "one", "two", "share", "jacobian")
+    }
+    for image in images.values():
+        assert image.shape == fixed.shape
+        np.testing.assert_allclose(image.affine, fixed.affine, atol=1e-4)
+    assert images["one"].get_data_dtype() == np.int16
+    assert images["two"].get_data_dtype() == np.uint8
+    assert set(np.unique(images["one"].dataobj)) == {0, 3, 42, 12175}
+    assert set(np.unique(images["two"].dataobj)) == {0, 1, 2}
+    shares = np.asarray(images["share"].dataobj)
+    assert shares.dtype == np.float32
+    assert shares.min() > 0.12  # the largest of eight shares
+    assert shares.max() == 1
+    assert nib.load(out / "inverse.nii.gz").shape[:3] == nib.load(native["moving"]).shape
+    facts = json.loads((out / "qc.json").read_text())
+    assert facts["affine"]["source"] == str(shear)
+    np.testing.assert_allclose(facts["affine"]["matrix"], read_affine(shear))
+    assert facts["affine"]["correlation"] is None
+    assert set(facts["foreground_outside"]) == {"moving", "fixed"}
+    assert set(facts["inverse_consistency"]) == {"mean_mm", "p99_mm", "max_mm"}
+    assert set(facts["volumes_mm3"]) == {"3", "42", "12175"}
+    voxel = 1.6 * 2.3 * 1.7
+    count = np.count_nonzero(np.asarray(images["one"].dataobj) == 42)
+    assert facts["volumes_mm3"]["42"] == pytest.approx(voxel * count, rel=1e-5)
+    assert all(set(warning) == {"code", "text"} for warning in facts["warnings"])
+    # The composite is the transform that was used.
+    sitk = pytest.importorskip("SimpleITK", reason="the test extra is not installed")
+    field = sitk.ReadTransform(str(out / "warp.h5"))
+    scans = [sitk.ReadImage(str(native[name]), sitk.sitkFloat64) for name in ("moving", "fixed")]
+    found = sitk.GetArrayFromImage(sitk.Resample(*scans, field, sitk.sitkLinear, 0.0)).T
+    interior = (slice(3, -3),) * 3
+    moved = images["moved"].get_fdata()
+    seen = (found > 0) & (moved > 0)
+    assert seen[interior].mean() > 0.3
+    inner = np.zeros(seen.shape, bool)
+    inner[interior] = True
+    # ITK does not blend zeros in at the moving scan's border, which is dark itself.
+    assert np.abs(found - moved)[inner].max() < 1e-3 * 255
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.tfm", "a.mat", "a.lta"])
+def test_the_affine_is_written(infer: Run, native: dict[str, Path], shear: Path, name: str) -> None:
+    out = shear.parent / f"written_{name}"
+    files = {"moving": native["moving"], "fixed": native["fixed"]}
+    result = infer("--affine", shear, "--affine-out", out, **files)
+    assert result.exit_code == 0, result.stderr
+    grids = {role: read_scan(native[role]).grid for role in ("moving", "fixed")}
+    np.testing.assert_allclose(read_affine(out, **grids), read_affine(shear), atol=1e-5)
+    # Used again it gives the same image.
+    moved = [shear.parent / f"{n}.nii" for n in "ab"]
+    for affine, path in zip((shear, out), moved, strict=True):
+        assert infer("--affine", affine, moved=path, **files).exit_code == 0
+    one, other = (nib.load(path).get_fdata() for path in moved)
+    assert np.abs(one - other).max() < 1e-3 * 255
+
+
+@pytest.mark.parametrize("grid", ["fixed", "moving", "model", "FILE"])
+def test_grids(
+    infer: Run, native: dict[str, Path], shear: Path, pair: dict[str, Path], grid: str
+) -> None:
+    out = shear.parent / "moved.nii.gz"
+    seg = shear.parent / "labels.nii.gz"
+    result = infer(
+        "--affine", shear, "--grid", pair["fixed"] if grid == "FILE" else grid,
+        "--moving-seg", native["seg"], "--moved-seg", seg,
+        moving=native["moving"], fixed=native["fixed"], moved=out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    shape = {
+        "fixed": (21, 17, 30), "moving": (19, 35, 27), "model": MODEL_SHAPE, "FILE": MODEL_SHAPE,
+    }[grid]  # fmt: skip
+    for path in (out, seg):
+        image = nib.load(path)
+        assert image.shape == shape
+        if grid != "model":
+            like = pair["fixed"] if grid == "FILE" else native[grid]
+            np.testing.assert_allclose(image.affine, nib.load(like).affine, atol=1e-4)
+
+
+def test_scans_that_do_not_match(infer: Run, tmp_path: Path, native: dict[str, Path]) -> None:
+    """Noise: one line, nothing written; --force-affine goes on with a warning or two."""
+    noise = np.random.default_rng(0).uniform(0, 255, (19, 35, 27)).astype(np.float32)
+    moving = write_nifti(tmp_path / "noise.nii", noise, affine_of("LIA", (3.0, 3.0, 3.0)))
+    out = tmp_path / "moved.nii.gz"
+    result = infer(moving=moving, fixed=native["fixed"], moved=out)
+    line = one_error_line(result.exit_code, result.stderr)
+    assert f"{moving} could not be aligned to {native['fixed']}: " in line
+    assert "--affine" in line
+    assert not out.exists()
+    result = infer("--force-affine", moving=moving, fixed=native["fixed"], moved=out)
+    assert result.exit_code == 0, result.stderr
+    assert all(line.startswith("Warning: ") for line in result.stderr.splitlines())
+    assert "affine: auto, correlation" in result.stdout
+    assert out.exists()
+
+
+def test_the_stages_do_not_exceed_the_wall(
+    infer: Run, native: dict[str, Path], shear: Path
+) -> None:
+    """Each second is counted once; what is short of the wall is small in a long run only."""
+    out = shear.parent / "stages"
+    out.mkdir()
+    result = infer(
+        "--affine", shear, "--moving-seg", native["seg"], "--moved-seg", out / "seg.nii",
+        "--jacobian", out / "j.nii", "--inverse-warp", out / "i.nii", "--report", out / "qc.json",
+        moving=native["moving"], fixed=native["fixed"],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    facts = json.loads((out / "qc.json").read_text())
+    assert {
+        "start", "load", "read", "align", "prepare", "network", "invert", "resample",
+        "measure", "write",
+    } <= set(facts["seconds"])  # fmt: skip
+    # Each is rounded to a tenth of a millisecond.
+    assert sum(facts["seconds"].values()) <= facts["wall"] + 1e-4 * len(facts["seconds"])
+
+
 # Usage -------------------------------------------------------------------------------------------
 
 
@@ -224,12 +390,15 @@ def test_kinds_of_files(infer: Run, tmp_path: Path, kind: str) -> None:
         (["model.onnx"], "Missing option '--moving'"),
         (["model.onnx", "--moving", "m.nii"], "Missing option '--fixed'"),
         (["model.onnx", "--moving", "m.nii", "--fixed", "f.nii"], "nothing to write"),
-        (["--moved-seg", "o.nii"], "give --moving-seg"),
+        (["--moved-seg", "o.nii"], "1 --moved-seg for 0 --moving-seg"),
         (["--fixed-seg", "o.nii"], "give --moving-seg"),
+        (["--confidence", "c.nii"], "--confidence needs --moving-seg and --interp label"),
+        (["--moving-seg", "s.nii", "--confidence", "c.nii"], "--confidence needs --moving-seg"),
+        (["--interp", "linear"], "'linear' is not one of"),
+        (["--affine-search", "all"], "'all' is not one of"),
         (["--intensity", "auto"], "is no intensity rule"),
         (["--intensity", ""], "is no intensity rule"),
         (["--moving-intensity", "divide:0"], "is no intensity rule"),
-        (["--affine", "rigid"], "'rigid' is not 'none'"),
         (["--backend", "tensorflow"], "'tensorflow' is not one of"),
         (["--device", "tpu"], "'tpu' is not"),
         (["--threads", "0"], "0 is not in the range"),

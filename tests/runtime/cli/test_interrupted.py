@@ -102,7 +102,7 @@ main(prog_name="vm-infer")
 def stalled(place: str, folder: Path, model: Path, pair: dict[str, Path]) -> subprocess.Popen[str]:
     """vm-infer that hangs in the middle of its work, with temporary files on the disk."""
     module, function = {
-        "resampling": ("transform", "warp_linear"),
+        "reading": ("registrar", "read_scan"),
         "writing": ("io.itk", "write_warp"),
     }[place]
     process = subprocess.Popen(
@@ -118,7 +118,7 @@ def stalled(place: str, folder: Path, model: Path, pair: dict[str, Path]) -> sub
     return process
 
 
-@pytest.mark.parametrize("place", ["resampling", "writing"])
+@pytest.mark.parametrize("place", ["reading", "writing"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_nothing(
     tmp_path: Path, pair: dict[str, Path], tiny_artifact: Path, number: signal.Signals, place: str

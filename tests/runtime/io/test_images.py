@@ -19,6 +19,7 @@ from synthetic_scans import (
 )
 from vmruntime import Grid, ScanError, Volume
 from vmruntime.io.images import read_labels, read_scan
+from vmruntime.io.nifti import write_volume
 
 SHAPE = (7, 5, 9)
 
@@ -448,3 +449,18 @@ def test_out_of_memory_is_not_called_damage(
     monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "__array__", exhausted)
     with pytest.raises(MemoryError):
         read_labels(path)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("micron", 1e-3), ("meter", 1e3), ("unknown", 1)])
+def test_other_units_than_millimetres(tmp_path: Path, unit: str, factor: float) -> None:
+    affine = np.diag([2.0, 1.0, 0.5, 1.0])
+    affine[:3, :3] /= factor
+    image = nib.Nifti1Image(np.random.default_rng(0).random((5, 6, 7), np.float32), affine)
+    image.header.set_xyzt_units(unit, "sec")
+    nib.save(image, tmp_path / "scan.nii")
+    volume = read_scan(tmp_path / "scan.nii")
+    assert volume.grid.voxel_size == pytest.approx((2.0, 1.0, 0.5))
+    write_volume(tmp_path / "copy.nii.gz", volume)
+    written = nib.load(tmp_path / "copy.nii.gz")
+    assert written.header.get_xyzt_units() == ("unknown" if unit == "unknown" else "mm", "sec")
+    assert read_scan(tmp_path / "copy.nii.gz").grid.matches(volume.grid)

@@ -45,7 +45,7 @@ def inside(displacement: NDArray[np.float32]) -> NDArray[np.bool_]:
 def check(folder: Path, fixed: NDArray[np.float64], moving: NDArray[np.float64]) -> None:
     displacement = smooth_displacement(SHAPE, 1.8)
     scan = Volume(textured(SHAPE, maximum=MAXIMUM), Grid(SHAPE, moving))
-    transform = Transform(Displacement(displacement, Grid(SHAPE, fixed)), scan.grid)
+    transform = Transform.voxelwise(Displacement(displacement, Grid(SHAPE, fixed)), scan.grid)
     scan.save(folder / "moving.nii.gz")
     Volume(textured(SHAPE, 1), transform.fixed).save(folder / "fixed.nii.gz")
     transform.save(folder / "warp.nii.gz")
@@ -81,7 +81,7 @@ def test_layout(tmp_path: Path, suffix: str) -> None:
     fixed = Grid(SHAPE, oblique_affine())
     moving = Grid(SHAPE, affine_of("PIR"))
     displacement = smooth_displacement(SHAPE)
-    transform = Transform(Displacement(displacement, fixed), moving)
+    transform = Transform.voxelwise(Displacement(displacement, fixed), moving)
     transform.save(tmp_path / f"warp{suffix}")
     image = nib.load(tmp_path / f"warp{suffix}")
     assert image.shape == (*SHAPE, 1, 3)
@@ -101,7 +101,7 @@ def test_layout(tmp_path: Path, suffix: str) -> None:
 def test_saving_leaves_the_transform_alone(tmp_path: Path) -> None:
     displacement = smooth_displacement(SHAPE)
     grid = Grid(SHAPE, oblique_affine())
-    transform = Transform(Displacement(displacement, grid), grid)
+    transform = Transform.voxelwise(Displacement(displacement, grid), grid)
     before = transform.displacement_mm()
     transform.save(tmp_path / "warp.nii")
     np.testing.assert_array_equal(transform.displacement_mm(), before)
