@@ -72,6 +72,8 @@ def displaced(displacement: Displacement) -> Callable[[Coordinates], Coordinates
     last = [np.float32(size - 1) for size in displacement.grid.shape]
 
     def displace(coordinates: Coordinates) -> Coordinates:
+        if all(x.min() >= 0 and x.max() <= end for x, end in zip(coordinates, last, strict=True)):
+            return [x + step for x, step in zip(coordinates, sample(coordinates), strict=True)]
         inside = [np.clip(x, 0, end) for x, end in zip(coordinates, last, strict=True)]
         distance = np.zeros_like(inside[0])
         for x, near in zip(coordinates, inside, strict=True):

@@ -49,9 +49,9 @@ def vector_sampler(field: NDArray[Any]) -> Sampler:
     The values have the components first; zeros outside are blended in; float32.
     """
     padded = np.pad(field.astype(np.float32, copy=False), ((0, 0), (1, 2), (1, 2), (1, 2)))
-    flat = padded.reshape(len(field), -1)
     shape = field.shape[1:]
     plane, row = padded.shape[2] * padded.shape[3], padded.shape[3]
+    flats = [component.ravel() for component in padded]
 
     def sample(coordinates: Coordinates) -> NDArray[np.float32]:
         lower, fraction = [], []
@@ -59,19 +59,37 @@ def vector_sampler(field: NDArray[Any]) -> Sampler:
             floor = np.floor(coordinate)
             fraction.append(np.subtract(coordinate, floor, out=coordinate))
             lower.append(floor.astype(np.int32))
-        base = (lower[0] + 1) * plane + (lower[1] + 1) * row + (lower[2] + 1)
-
-        def along_last(offset: int) -> NDArray[np.float32]:
-            near = flat.take(base + offset, axis=1)
-            far: NDArray[np.float32] = flat.take(base + (offset + 1), axis=1)
-            return _blend(near, far, fraction[2])
-
-        def along_last_two(offset: int) -> NDArray[np.float32]:
-            return _blend(along_last(offset), along_last(offset + row), fraction[1])
-
-        return _blend(along_last_two(0), along_last_two(plane), fraction[0])
+        base = lower[0] * plane
+        base += lower[1] * row
+        base += lower[2]
+        base += plane + row + 1
+        values = np.empty((len(flats), *base.shape), np.float32)
+        for flat, value in zip(flats, values, strict=True):
+            value[...] = _trilinear(flat, base, fraction, plane, row)
+        return values
 
     return sample
+
+
+def _trilinear(
+    flat: NDArray[np.float32],
+    base: NDArray[np.int32],
+    fraction: Coordinates,
+    plane: int,
+    row: int,
+) -> NDArray[np.float32]:
+    """Blend the eight corners whose first one is at `base`."""
+
+    def along_last(offset: int) -> NDArray[np.float32]:
+        # A view that starts later, instead of an index that is larger: an addition saved.
+        near = flat[offset:].take(base)
+        far: NDArray[np.float32] = flat[offset + 1 :].take(base)
+        return _blend(near, far, fraction[2])
+
+    def along_last_two(offset: int) -> NDArray[np.float32]:
+        return _blend(along_last(offset), along_last(offset + row), fraction[1])
+
+    return _blend(along_last_two(0), along_last_two(plane), fraction[0])
 
 
 def nearest_sampler(volume: NDArray[Any]) -> Sampler:

@@ -126,17 +126,18 @@ class Transform:
         volumes = [volume for volume, _ in images]
         for volume in volumes[1:]:
             volume.require_grid(volumes[0].grid, "moving")
+        bounds = _bounds(*(volume.data for volume in volumes))
         moved, samplers = [], []
         for volume, interpolation in images:
             exact = interpolation in ("nearest", "label")
             moved.append(np.zeros(output.shape, volume.data.dtype if exact else np.float32))
-            samplers.append(SAMPLERS[interpolation](volume.data))
+            samplers.append(SAMPLERS[interpolation](_part(volume.data, bounds)))
 
         def fill(part: tuple[slice, ...], coordinates: Coordinates) -> None:
             for data, sample in zip(moved, samplers, strict=True):
                 data[part] = sample(coordinates)
 
-        self._over_what_is_seen(volumes, output, fill, threads)
+        self._over_what_sees(volumes[0].grid, bounds, output, fill, threads)
         return [
             Volume(data, output, volume.header, volume.name)
             for data, volume in zip(moved, volumes, strict=True)
@@ -165,12 +166,13 @@ class Transform:
         output = grid or self.fixed
         winners = np.zeros(output.shape, labels.data.dtype)
         shares = np.ones(output.shape, np.float32)
-        sample = label_sampler(labels.data)
+        bounds = _bounds(labels.data)
+        sample = label_sampler(_part(labels.data, bounds))
 
         def fill(part: tuple[slice, ...], coordinates: Coordinates) -> None:
             winners[part], shares[part] = sample(coordinates)
 
-        self._over_what_is_seen([labels], output, fill, threads)
+        self._over_what_sees(labels.grid, bounds, output, fill, threads)
         moved = Volume(winners, output, labels.header, labels.name)
         return moved, moved.with_data(shares)
 
@@ -239,24 +241,26 @@ class Transform:
         with Outputs(force=force) as outputs:
             write_warp(outputs.image(path), self)
 
-    def _over_what_is_seen(
+    def _over_what_sees(
         self,
-        volumes: Sequence[Volume],
+        moving: Grid,
+        bounds: NDArray[np.int64],
         output: Grid,
         fill: Callable[[tuple[slice, ...], Coordinates], None],
         threads: int,
     ) -> None:
-        """Call `fill` for slabs of the output that can see other than zeros of volumes on one grid.
+        """Call `fill` for slabs of the output that can see part of a moving grid.
 
-        Scans are mostly background: this halves the work, and more.
+        The coordinates are those of the part. Scans are mostly background: leaving that out
+        halves the work, and more.
         """
-        boxes = [self._box_that_sees(volume, output) for volume in volumes]
-        low = np.min([box[:, 0] for box in boxes], axis=0)
-        high = np.max([box[:, 1] for box in boxes], axis=0)
-        box = np.stack([low, high], axis=1)
+        if (bounds[:, 0] >= bounds[:, 1]).any():
+            return
+        seen = moving.box(bounds)
+        box = self._box_that_sees(seen, output)
         if (box[:, 0] >= box[:, 1]).any():
             return
-        positions = self.voxel_map(output.box(box), volumes[0].grid)
+        positions = self.voxel_map(output.box(box), seen)
         (d, _), *others = box.tolist()
         rest = tuple(slice(low, high) for low, high in others)
 
@@ -270,17 +274,13 @@ class Transform:
         start = self.displacement.grid if self.displacement else output
         return voxel_map(output, self.displacement, from_world @ start.affine)
 
-    def _box_that_sees(self, volume: Volume, output: Grid) -> NDArray[np.int64]:
-        """Bounds ``(3, 2)`` of the output's voxels that can see other than zeros of a volume."""
-        seen = _bounds(volume.data)
-        whole = np.array([(0, size) for size in volume.data.shape])
+    def _box_that_sees(self, seen: Grid, output: Grid) -> NDArray[np.int64]:
+        """Bounds ``(3, 2)`` of the output's voxels that can see a grid of the moving world."""
         everything = np.array([(0, size) for size in output.shape])
-        if (seen == whole).all():
-            return everything
         corners = np.array(list(np.ndindex(2, 2, 2)))
-        reached = np.stack([seen[:, 0] - REACH, seen[:, 1] - 1 + REACH], axis=1)
+        reached = np.array([(-REACH, size - 1 + REACH) for size in seen.shape])
         places = np.take_along_axis(reached, corners.T, axis=1).T
-        to_fixed = np.linalg.inv(self.affine) @ volume.grid.affine
+        to_fixed = np.linalg.inv(self.affine) @ seen.affine
         world = places @ to_fixed[:3, :3].T + to_fixed[:3, 3]
         if self.displacement is not None:
             # Whatever looks there lies at most the longest displacement away, along each axis.
@@ -296,11 +296,19 @@ class Transform:
         return np.clip(bounds, 0, everything[:, 1:])
 
 
-def _bounds(data: NDArray[Any]) -> NDArray[np.int64]:
-    """First and one past the last index of other than zeros along each axis; (0, 0) if none."""
+def _bounds(*images: NDArray[Any]) -> NDArray[np.int64]:
+    """First and one past the last index of other than zeros in any image; (0, 0) if none."""
     bounds = []
-    plane = data != 0
+    used = images[0] != 0
+    for data in images[1:]:
+        used |= data != 0
     for axes in ((1, 2), (0, 2), (0, 1)):
-        used = np.flatnonzero(plane.any(axis=axes))
-        bounds.append((used[0], used[-1] + 1) if used.size else (0, 0))
+        where = np.flatnonzero(used.any(axis=axes))
+        bounds.append((where[0], where[-1] + 1) if where.size else (0, 0))
     return np.array(bounds, np.int64)
+
+
+def _part(data: NDArray[Any], bounds: NDArray[np.int64]) -> NDArray[Any]:
+    """What lies within bounds; one voxel where that is nothing, which no one looks at."""
+    part = data[tuple(slice(low, high) for low, high in bounds)]
+    return part if part.size else data[:1, :1, :1]

@@ -283,9 +283,9 @@ def test_the_box_that_sees_changes_nothing(interpolation: str, seed: int) -> Non
 def test_the_box_is_smaller_than_everything() -> None:
     """Or the test above would test nothing."""
     transform = scene()
-    data = np.zeros(transform.moving.shape, np.float32)
-    data[11, 6, 7] = 1
-    box = transform._box_that_sees(Volume(data, transform.moving), transform.fixed)
+    box = transform._box_that_sees(
+        transform.moving.box([(11, 12), (6, 7), (7, 8)]), transform.fixed
+    )
     assert np.prod(box[:, 1] - box[:, 0]) < 0.75 * np.prod(transform.fixed.shape)
 
 
