@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tiny_networks import SHAPE, STRIDE, SampledByHand, tiny_network
 
+from tiny_networks import SHAPE, STRIDE, SampledByHand, tiny_network
 from vmexport.artifact import ExportOptions, export_artifact
 from vmexport.errors import ExportError, VerificationError
 from vmruntime import GridMismatchError, ManifestError, OutputError, Registrar

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from checkpoint_files import (
     POOLING,
     SMALL,
@@ -19,7 +20,6 @@ from checkpoint_files import (
     save_torch,
     state,
 )
-
 from vmexport.checkpoints import CheckpointError, read_checkpoint
 
 HALF_RES: Convolutions = {**SMALL_KERAS, "vxm_dense_unet_dec_final_conv_0": (5, 4)}

@@ -12,6 +12,8 @@ from typing import Any
 import h5py
 import pytest
 import torch
+
+import vmexport.checkpoints
 from checkpoint_files import (
     POOLING,
     SMALL,
@@ -22,8 +24,6 @@ from checkpoint_files import (
     save_torch,
     state,
 )
-
-import vmexport.checkpoints
 from vmexport.checkpoints import CheckpointError, UnsafeCheckpointError, read_checkpoint
 
 

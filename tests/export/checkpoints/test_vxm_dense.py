@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import FEATURES, SMALL, SMALL_LEGACY, Convolutions, config, save_torch, state
 
+from checkpoint_files import FEATURES, SMALL, SMALL_LEGACY, Convolutions, config, save_torch, state
 from vmexport.checkpoints import CheckpointError, read_checkpoint
 
 # VoxelMorph's default features, written out from its documentation

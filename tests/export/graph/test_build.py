@@ -11,8 +11,8 @@ import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, shape_inference
-from tiny_networks import SHAPE, STRIDE, SampledByHand, tiny_network
 
+from tiny_networks import SHAPE, STRIDE, SampledByHand, tiny_network
 from vmexport.errors import ExportError
 from vmexport.graph.artifact_module import ArtifactModule
 from vmexport.graph.build import build_model

@@ -7,9 +7,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tiny_networks import SHAPE, tiny_network
 from torch import nn
 
+from tiny_networks import SHAPE, tiny_network
 from vmexport.errors import VerificationError
 from vmexport.graph.artifact_module import ArtifactModule
 from vmexport.verification import Limits, phantom_pair, verify
