@@ -187,7 +187,8 @@ class Registrar:
         back = None
         if inverse:
             with stages("invert"):
-                back = self._inverse(transform, fields[1] if len(fields) > 1 else None)
+                start = fields[1] if len(fields) > 1 else None
+                back = self._inverse(transform, displacement, start)
         with stages("resample"):
             grids = {"fixed": fixed_scan.grid, "model": model, "moving": moving_scan.grid}
             output = grid if isinstance(grid, Grid) else grids[grid]
@@ -223,10 +224,13 @@ class Registrar:
     ) -> None:
         self.close()
 
-    def _inverse(self, transform: Transform, start: NDArray[np.float32] | None) -> Transform:
+    def _inverse(
+        self,
+        transform: Transform,
+        displacement: Displacement,
+        start: NDArray[np.float32] | None,
+    ) -> Transform:
         """The way back: inverse affine, then the inverse displacement in the fixed world."""
-        displacement = transform.displacement
-        assert displacement is not None  # `register` always gives one
         # Minus the velocity integrates to the inverse within a tenth of a millimetre on average;
         # a few steps of iteration make it exact.
         inverse = invert_displacement(displacement, start, threads=self.threads)

@@ -21,7 +21,6 @@ from vmruntime.volume import Volume
 
 __all__ = [
     "Scan",
-    "check_size",
     "open_image",
     "read_labels",
     "read_scan",
@@ -34,6 +33,9 @@ Scan = str | os.PathLike[str] | SpatialImage | Volume
 
 SPACE_UNITS = 7
 """Bits of a NIfTI header's ``xyzt_units`` that are about space."""
+
+MM = 2
+"""NIfTI's code of millimetres."""
 
 MILLIMETRES = {1: 1e3, 3: 1e-3}
 """NIfTI's codes of metres and micrometres; every other code is taken for millimetres."""
@@ -184,11 +186,22 @@ def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
     stored = image.get_data_dtype()
     if stored.fields is not None or stored.kind not in "iuf":
         raise ScanError(f"{name}: holds {stored} values; a scan of real numbers is needed")
-    check_size(image, name, shape)
+    return read_voxels(image, name, dtype).reshape(shape[:3])
+
+
+def read_voxels(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
+    """Read all voxels, scaled as the header says, and the checksum behind them.
+
+    Raises
+    ------
+    ScanError
+        The file is truncated or damaged.
+    """
+    _check_size(image, name)
     try:
         # A value that overflows becomes infinite, which is refused later.
         with np.errstate(over="ignore", invalid="ignore"), _quietly():
-            data = read_voxels(image, dtype)
+            return _voxels(image, dtype)
     except MemoryError:
         raise
     # zlib, gzip, mmap and nibabel each have their own errors for a file that ends early.
@@ -197,11 +210,9 @@ def _data(image: SpatialImage, name: str, dtype: type | None) -> NDArray[Any]:
             f"{name}: its voxels cannot be read, the file is truncated or damaged "
             f"({one_line(error)}); copy it again"
         ) from error
-    return data.reshape(shape[:3])
 
 
-def read_voxels(image: Any, dtype: type | None) -> NDArray[Any]:
-    """Read all voxels, scaled as the header says, and the checksum behind them."""
+def _voxels(image: Any, dtype: type | None) -> NDArray[Any]:
     filename = _file(image)
     if filename and filename.lower().endswith(".gz") and isinstance(image, nib.Nifti1Image):
         # gzip's checksum stands behind the voxels, where nibabel never looks.
@@ -224,12 +235,14 @@ def _file(image: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def check_size(image: SpatialImage, name: str, shape: tuple[int, ...]) -> None:
+def _check_size(image: SpatialImage, name: str) -> None:
     """Refuse a header that promises more voxels than its file can hold, before allocating."""
     filename = _file(image)
     if not filename or not Path(filename).is_file():
         return
-    needed = int(np.prod(shape, dtype=object)) * image.get_data_dtype().itemsize
+    needed = (
+        int(np.prod([int(n) for n in image.shape], dtype=object)) * image.get_data_dtype().itemsize
+    )
     size = Path(filename).stat().st_size
     packed = filename.lower().endswith((".gz", ".mgz", ".bz2", ".zst"))
     if needed > size * (MAX_GZIP_RATIO if packed else 1):
@@ -241,7 +254,9 @@ def check_size(image: SpatialImage, name: str, shape: tuple[int, ...]) -> None:
 
 def volume_of(image: SpatialImage, name: str, data: NDArray[Any]) -> Volume:
     """Put voxels on the grid that an image's header states; `ScanError` where it states none."""
-    header, affine = image.header, image.affine
+    header: Any = image.header.copy()
+    affine = image.affine
+    factor = 1.0
     if isinstance(header, nib.Nifti1Header):
         if not (int(header["qform_code"]) or int(header["sform_code"])):
             raise ScanError(
@@ -251,12 +266,19 @@ def volume_of(image: SpatialImage, name: str, data: NDArray[Any]) -> Volume:
         if affine is None:  # an image in memory may leave it to its header
             affine = header.get_best_affine()
         affine = np.array(affine, np.float64)
-        affine[:3] *= MILLIMETRES.get(int(header["xyzt_units"]) & SPACE_UNITS, 1.0)
+        units = int(header["xyzt_units"])
+        factor = MILLIMETRES.get(units & SPACE_UNITS, 1.0)
+        affine[:3] *= factor
     try:
         grid = Grid(data.shape, affine)
     except ScanError as error:
         raise ScanError(f"{name}: {error}") from None
-    return Volume(data, grid, header.copy(), name)
+    if factor != 1:
+        # Or a file that takes this header over would give millimetres for another unit.
+        header["xyzt_units"] = units & ~SPACE_UNITS | MM
+        header.set_qform(grid.affine, code=int(header["qform_code"]))
+        header.set_sform(grid.affine, code=int(header["sform_code"]))
+    return Volume(data, grid, header, name)
 
 
 def _check_values(volume: Volume) -> None:

@@ -9,13 +9,9 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 
-from vmruntime.io.images import MILLIMETRES, SPACE_UNITS
 from vmruntime.volume import Volume
 
 __all__ = ["save_image", "write_volume"]
-
-MM = 2
-"""NIfTI's code of millimetres."""
 
 FLOAT32 = 1e-6
 """Affines that differ by less are the same one, rounded to a header's single precision."""
@@ -48,9 +44,6 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
         image.header.set_slope_inter(1, 0)
         image.header["cal_min"] = image.header["cal_max"] = 0
         image.header["intent_code"] = 0
-        units = int(header["xyzt_units"])
-        if units & SPACE_UNITS in MILLIMETRES:  # our grids are in millimetres
-            image.header["xyzt_units"] = units & ~SPACE_UNITS | MM
         codes = int(header["qform_code"]) or 1, int(header["sform_code"]) or 1
         stale = not np.allclose(image.header.get_best_affine(), affine, rtol=FLOAT32, atol=FLOAT32)
     else:

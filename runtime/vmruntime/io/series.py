@@ -10,10 +10,10 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from vmruntime.errors import ScanError, one_line
+from vmruntime.errors import ScanError
 from vmruntime.grid import Grid
-from vmruntime.io.images import check_size, open_image, read_labels, read_voxels, volume_of
-from vmruntime.io.nifti import write_volume
+from vmruntime.io.images import open_image, read_labels, read_voxels, volume_of
+from vmruntime.io.nifti import save_image, write_volume
 from vmruntime.series import Series
 from vmruntime.volume import Volume
 
@@ -69,19 +69,7 @@ def read_series(path: str | os.PathLike[str], *, labels: bool = False) -> Series
         )
     if image.get_data_dtype().kind not in "iuf":
         raise ScanError(f"{name}: holds {image.get_data_dtype()} values; real numbers are needed")
-    check_size(image, name, shape)
-    try:
-        # A value that overflows becomes infinite, which is refused below.
-        with np.errstate(over="ignore", invalid="ignore"):
-            data = read_voxels(image, None)
-    except MemoryError:
-        raise
-    # zlib, gzip, mmap and nibabel each have their own errors for a file that ends early.
-    except Exception as error:
-        raise ScanError(
-            f"{name}: its voxels cannot be read, the file is truncated or damaged "
-            f"({one_line(error)}); copy it again"
-        ) from error
+    data = read_voxels(image, name, None)
     series = Series(_values(data, name).reshape(*shape[:3], -1), placed.grid, placed.header, name)
     if not labels:
         return series
@@ -124,7 +112,7 @@ def write_series(path: str | os.PathLike[str], series: Series) -> None:
     image.header["pixdim"][4] = step
     image.set_qform(series.grid.affine, code=codes[0])
     image.set_sform(series.grid.affine, code=codes[1])
-    nib.save(image, path)
+    save_image(image, path)
 
 
 def _placed(image: SpatialImage, name: str) -> Volume:

@@ -150,3 +150,15 @@ def test_a_series_that_does_not_fit() -> None:
     for shape in ((3, 4, 5), (3, 4, 6, 1), (3, 4, 5, 0)):
         with pytest.raises(ScanError, match="no volumes"):
             Series(np.zeros(shape), Grid((3, 4, 5), np.eye(4)))
+
+
+def test_a_series_in_micrometres_is_written_in_millimetres(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).random((4, 5, 6, 3), np.float32)
+    image = nib.Nifti1Image(data, np.diag([2000.0, 1000, 500, 1]))
+    image.header.set_xyzt_units("micron", "sec")
+    nib.save(image, tmp_path / "series.nii")
+    write_series(tmp_path / "copy.nii.gz", read_series(tmp_path / "series.nii"))
+    written = nib.load(tmp_path / "copy.nii.gz")
+    assert written.header.get_xyzt_units() == ("mm", "sec")
+    assert np.allclose(written.affine, np.diag([2.0, 1, 0.5, 1]))
+    assert written.shape == data.shape
