@@ -1,0 +1,176 @@
+#include "convert.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "threads.h"
+
+namespace vm {
+
+namespace {
+
+constexpr int64_t GRAIN = 1 << 16;  // voxels of a task
+
+struct Half {
+    uint16_t bits;
+};
+
+inline float as_float(Half half) {
+    const uint32_t sign = uint32_t(half.bits & 0x8000u) << 16;
+    const uint32_t rest = half.bits & 0x7fffu;
+    float value;
+    if (rest >= 0x7c00u) {  // infinite or NaN
+        const uint32_t bits = sign | 0x7f800000u | (rest & 0x3ffu) << 13;
+        std::memcpy(&value, &bits, sizeof value);
+        return value;
+    }
+    // The exponents are made to match by a multiplication, which serves subnormals as well.
+    const uint32_t bits = rest << 13;
+    std::memcpy(&value, &bits, sizeof value);
+    value *= 5.192296858534828e33f;  // 2^112
+    uint32_t with_sign;
+    std::memcpy(&with_sign, &value, sizeof value);
+    with_sign |= sign;
+    std::memcpy(&value, &with_sign, sizeof value);
+    return value;
+}
+
+template <typename T>
+inline float as_float(T value) {
+    return static_cast<float>(value);
+}
+
+inline uint16_t as_half(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000u;
+    bits &= 0x7fffffffu;
+    if (bits > 0x7f800000u) return uint16_t(sign | 0x7e00u);   // NaN
+    if (bits >= 0x477ff000u) return uint16_t(sign | 0x7c00u);  // 65520 and more: infinite
+    if (bits < 0x38800000u) {
+        // Subnormal in half precision: adding 0.5 leaves the rounded bits at the low end.
+        float small;
+        std::memcpy(&small, &bits, sizeof small);
+        small += 0.5f;
+        std::memcpy(&bits, &small, sizeof bits);
+        return uint16_t(sign | (bits - 0x3f000000u));
+    }
+    bits += 0xfffu + (bits >> 13 & 1u);
+    return uint16_t(sign | (bits - 0x38000000u) >> 13);
+}
+
+template <typename T>
+void convert(const T *volume, const Layout &layout, const int64_t box[6], float *out,
+             int threads) {
+    const int64_t h = box[3] - box[2], w = box[5] - box[4], rows = (box[1] - box[0]) * h;
+    const int64_t step = layout.strides[2];
+    parallel_ranges(rows, std::max<int64_t>(1, GRAIN / w), threads, [&](int64_t a, int64_t b) {
+        for (int64_t row = a; row < b; ++row) {
+            const T *from = volume + (box[0] + row / h) * layout.strides[0] +
+                            (box[2] + row % h) * layout.strides[1] + box[4] * step;
+            float *to = out + row * w;
+            if (step == 1) {
+                for (int64_t i = 0; i < w; ++i) to[i] = as_float(from[i]);
+            } else {
+                for (int64_t i = 0; i < w; ++i) to[i] = as_float(from[i * step]);
+            }
+        }
+    });
+}
+
+// First and one past the last of `count` elements that are not zero; (count, 0) if none is.
+template <typename T>
+void search(const T *row, int64_t count, int64_t step, int64_t &first, int64_t &last) {
+    // Only outside what is known already.
+    const int64_t front = std::min(first, count), back = last;
+    int64_t i = 0;
+    while (i < front && row[i * step] == 0) ++i;
+    if (i < front) first = i;
+    int64_t k = count;
+    while (k > back && k > i && row[(k - 1) * step] == 0) --k;
+    if (k > back && k > i) last = k;
+}
+
+template <typename T>
+bool any(const T *row, int64_t count, int64_t step) {
+    if (step != 1) {
+        for (int64_t i = 0; i < count; ++i) {
+            if (row[i * step]) return true;
+        }
+        return false;
+    }
+    for (int64_t start = 0; start < count; start += 256) {
+        const int64_t end = std::min(count, start + 256);
+        T found = 0;
+        for (int64_t i = start; i < end; ++i) found = T(found | row[i]);
+        if (found) return true;
+    }
+    return false;
+}
+
+template <typename T>
+void bounds_of(const T *volume, const Layout &layout, int64_t bounds[6], int threads) {
+    const int64_t shape[3] = {layout.shape[0], layout.shape[1], layout.shape[2]};
+    int64_t found[6] = {shape[0], 0, shape[1], 0, shape[2], 0};
+    std::mutex mutex;
+    const int64_t planes = std::max<int64_t>(1, GRAIN / (shape[1] * shape[2]));
+    parallel_ranges(shape[0], planes, threads, [&](int64_t a, int64_t b) {
+        int64_t here[6] = {shape[0], 0, shape[1], 0, shape[2], 0};
+        for (int64_t d = a; d < b; ++d) {
+            for (int64_t h = 0; h < shape[1]; ++h) {
+                const T *row = volume + d * layout.strides[0] + h * layout.strides[1];
+                if (!any(row, shape[2], layout.strides[2])) continue;
+                here[0] = std::min(here[0], d), here[1] = d + 1;
+                here[2] = std::min(here[2], h), here[3] = std::max(here[3], h + 1);
+                search(row, shape[2], layout.strides[2], here[4], here[5]);
+            }
+        }
+        std::lock_guard<std::mutex> lock(mutex);
+        for (int axis = 0; axis < 3; ++axis) {
+            found[2 * axis] = std::min(found[2 * axis], here[2 * axis]);
+            found[2 * axis + 1] = std::max(found[2 * axis + 1], here[2 * axis + 1]);
+        }
+    });
+    for (int i = 0; i < 6; ++i) bounds[i] = found[1] ? found[i] : 0;
+}
+
+}  // namespace
+
+void to_float(const void *volume, vm_type type, const Layout &layout, const int64_t box[6],
+              float *out, int threads) {
+#define VM_CONVERT(T) convert(static_cast<const T *>(volume), layout, box, out, threads)
+    switch (type) {
+        case VM_U8: VM_CONVERT(uint8_t); break;
+        case VM_I8: VM_CONVERT(int8_t); break;
+        case VM_U16: VM_CONVERT(uint16_t); break;
+        case VM_I16: VM_CONVERT(int16_t); break;
+        case VM_U32: VM_CONVERT(uint32_t); break;
+        case VM_I32: VM_CONVERT(int32_t); break;
+        case VM_U64: VM_CONVERT(uint64_t); break;
+        case VM_I64: VM_CONVERT(int64_t); break;
+        case VM_F16: VM_CONVERT(Half); break;
+        case VM_F32: VM_CONVERT(float); break;
+        case VM_F64: VM_CONVERT(double); break;
+    }
+#undef VM_CONVERT
+}
+
+void to_half(const float *values, int64_t count, uint16_t *out, int threads) {
+    parallel_ranges(count, GRAIN, threads, [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) out[i] = as_half(values[i]);
+    });
+}
+
+void nonzero_bounds(const void *volume, int64_t size, const Layout &layout, int64_t bounds[6],
+                    int threads) {
+    // By their bits, which are the same for all types: -0.0 counts as something, and may.
+    switch (size) {
+        case 1: bounds_of(static_cast<const uint8_t *>(volume), layout, bounds, threads); break;
+        case 2: bounds_of(static_cast<const uint16_t *>(volume), layout, bounds, threads); break;
+        case 4: bounds_of(static_cast<const uint32_t *>(volume), layout, bounds, threads); break;
+        default: bounds_of(static_cast<const uint64_t *>(volume), layout, bounds, threads);
+    }
+}
+
+}  // namespace vm

@@ -1,0 +1,19 @@
+// Volumes of any type as float32.
+#pragma once
+
+#include "rows.h"
+
+namespace vm {
+
+// Copies a box {d0, d1, h0, h1, w0, w1} of a volume of any type and layout as float32, C order.
+void to_float(const void *volume, vm_type type, const Layout &layout, const int64_t box[6],
+              float *out, int threads);
+
+// Rounds float32 to half precision, to even.
+void to_half(const float *values, int64_t count, uint16_t *out, int threads);
+
+// Bounds of what is not zero in a volume of elements of `size` bytes; all 0 where nothing is.
+void nonzero_bounds(const void *volume, int64_t size, const Layout &layout, int64_t bounds[6],
+                    int threads);
+
+}  // namespace vm

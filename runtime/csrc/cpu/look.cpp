@@ -1,0 +1,106 @@
+#include "look.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "convert.h"
+#include "error.h"
+
+namespace vm {
+
+Look::Look(const vm_look &look)
+    : data_(static_cast<const unsigned char *>(look.volume)),
+      shape_(checked_shape(look.shape, "look.shape")),
+      type_(look.type),
+      mode_(look.mode),
+      size_(size_of(look.type)),
+      out_(static_cast<unsigned char *>(look.out)),
+      share_(look.share) {
+    require(look.volume, "look.volume");
+    require(look.out, "look.out");
+    check_mode(mode_, type_);
+    const int64_t *strides = look.strides;
+    Shape own = {shape_[1] * shape_[2], shape_[2], 1};
+    if (strides[0] || strides[1] || strides[2]) {
+        int64_t span = 0;
+        for (int axis = 0; axis < 3; ++axis) {
+            if (strides[axis] < 1 || strides[axis] > INT32_MAX) {
+                throw argument_error("look.strides holds " + std::to_string(strides[axis]) +
+                                     "; strides lie between 1 and 2^31 - 1, or are all 0");
+            }
+            own[axis] = strides[axis];
+            if (shape_[axis] > 1 && strides[axis] > (INT32_MAX - span) / (shape_[axis] - 1)) {
+                throw argument_error("look.strides span more than 2^31 - 1 elements; copy the "
+                                     "volume into C order");
+            }
+            span += (shape_[axis] - 1) * strides[axis];
+        }
+    }
+    // Neighbours in memory along the last axis are looked up together: a volume in Fortran order
+    // is one in C order with its axes reversed.
+    for (int axis = 0; axis < 3; ++axis) axes_[axis] = axis;
+    std::stable_sort(axes_, axes_ + 3, [&](int a, int b) { return own[a] > own[b]; });
+    for (int i = 0; i < 3; ++i) {
+        layout_.shape[i] = int32_t(shape_[axes_[i]]);
+        layout_.strides[i] = own[axes_[i]];
+    }
+}
+
+std::array<int64_t, 6> Look::bounds(int threads) const {
+    int64_t found[6];
+    nonzero_bounds(data_, size_, layout_, found, threads);
+    std::array<int64_t, 6> result;
+    for (int i = 0; i < 3; ++i) {
+        result[2 * axes_[i]] = found[2 * i];
+        result[2 * axes_[i] + 1] = found[2 * i + 1];
+    }
+    return result;
+}
+
+void Look::restrict_to(const std::array<int64_t, 6> &box, int threads) {
+    int64_t inner[6];
+    for (int i = 0; i < 3; ++i) {
+        inner[2 * i] = box[2 * axes_[i]];
+        inner[2 * i + 1] = box[2 * axes_[i] + 1];
+    }
+    if (mode_ == VM_LINEAR && !(type_ == VM_F32 && layout_.strides[2] == 1)) {
+        Shape shape;
+        for (int i = 0; i < 3; ++i) shape[i] = inner[2 * i + 1] - inner[2 * i];
+        converted_ = Buffer<float>(size_t(voxels(shape)));
+        to_float(data_, type_, layout_, inner, converted_.data(), threads);
+        layout_.strides[0] = shape[1] * shape[2];
+        layout_.strides[1] = shape[2];
+        layout_.strides[2] = 1;
+        data_ = reinterpret_cast<const unsigned char *>(converted_.data());
+    } else {
+        for (int i = 0; i < 3; ++i) data_ += inner[2 * i] * layout_.strides[i] * size_;
+    }
+    for (int i = 0; i < 3; ++i) {
+        layout_.shape[i] = int32_t(inner[2 * i + 1] - inner[2 * i]);
+        shape_[axes_[i]] = layout_.shape[i];
+    }
+}
+
+void Look::row(Places places, int64_t start, int64_t count, float *row) const {
+    const float *const ordered[3] = {places[axes_[0]], places[axes_[1]], places[axes_[2]]};
+    if (mode_ == VM_LABEL) {
+        rows().vote(data_, type_, layout_, ordered, count, out_ + start * size_,
+                    share_ ? share_ + start : nullptr);
+    } else if (mode_ == VM_NEAREST) {
+        const int log2_size = size_ == 1 ? 0 : size_ == 2 ? 1 : size_ == 4 ? 2 : 3;
+        rows().nearest(data_, log2_size, layout_, ordered, count, out_ + start * size_);
+    } else {
+        const bool half = type_ == VM_F16;
+        float *to = half ? row : reinterpret_cast<float *>(out_) + start;
+        rows().linear(reinterpret_cast<const float *>(data_), 0, 1, layout_, ordered, count, &to);
+        if (half) to_half(to, count, reinterpret_cast<uint16_t *>(out_) + start, 1);
+    }
+}
+
+void Look::zeros(int64_t start, int64_t count) const {
+    const int64_t size = mode_ == VM_LINEAR ? (type_ == VM_F16 ? 2 : 4) : size_;
+    std::memset(out_ + start * size, 0, size_t(count * size));
+    if (mode_ == VM_LABEL && share_) std::fill(share_ + start, share_ + start + count, 1.0f);
+}
+
+}  // namespace vm

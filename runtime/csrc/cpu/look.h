@@ -1,0 +1,42 @@
+// One volume to be looked up row by row.
+#pragma once
+
+#include "buffer.h"
+#include "check.h"
+#include "rows.h"
+
+namespace vm {
+
+class Look {
+public:
+    // Throws Error for what cannot be used.
+    explicit Look(const vm_look &look);
+
+    const Shape &shape() const { return shape_; }
+
+    // Bounds {d0, d1, h0, h1, w0, w1} of what is not zero; all 0 where nothing is.
+    std::array<int64_t, 6> bounds(int threads) const;
+
+    // From now on only this box counts, and places are counted from its corner.
+    void restrict_to(const std::array<int64_t, 6> &box, int threads);
+
+    // Values at `count` places into the output from voxel `start` on; `row` is space for a row.
+    void row(Places places, int64_t start, int64_t count, float *row) const;
+
+    // The same far outside.
+    void zeros(int64_t start, int64_t count) const;
+
+private:
+    const unsigned char *data_;
+    Shape shape_;
+    Layout layout_{};  // with the axes in the order of memory
+    int axes_[3];      // axis of the volume that each of them is
+    vm_type type_;
+    vm_mode mode_;
+    int64_t size_;     // bytes of an element
+    unsigned char *out_;
+    float *share_;
+    Buffer<float> converted_;
+};
+
+}  // namespace vm

@@ -1,0 +1,21 @@
+// The inner loops in what every processor of the platform has.
+#include "rows.h"
+
+namespace vm {
+namespace baseline {
+#include "locate.inl"
+#include "pairs_portable.inl"
+#include "rows.inl"
+#define NEAR_LANES 4
+#include "near.inl"
+#include "fields.inl"
+}  // namespace baseline
+
+const Rows rows_baseline = {
+    "baseline",           baseline::linear, baseline::nearby, baseline::nearest,     baseline::vote,
+    baseline::affine,     baseline::multiply,     baseline::displace,    baseline::fade,
+    baseline::sighted, baseline::blend,      baseline::expand,       baseline::slope_along, baseline::slope_across,
+    baseline::determinant, baseline::newton,
+};
+
+}  // namespace vm
