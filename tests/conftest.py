@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fake_backend import FakeBackend, Field
+from installed_library import InstalledLibrary, install_library, install_with_engines
 from synthetic_scans import (
     MODEL_ORIENTATION,
     MODEL_SHAPE,
@@ -21,7 +22,7 @@ from synthetic_scans import (
     textured,
     write_nifti,
 )
-from vmruntime import Manifest, Registrar
+from vmruntime import Artifact, Manifest, Registrar
 
 # The same examples on every run, or a change would be blamed for what chance found.
 # VM_FUZZ=5000 searches further, with new examples each time.
@@ -53,6 +54,14 @@ def _signal_handlers() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled models of tests stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +123,17 @@ def tiny_artifact(
 
 
 @pytest.fixture(scope="session")
+def tiny_plan(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_artifact` built by TensorRT-RTX, beside it as ``model.plan``."""
+    from tiny_plans import plan_of
+
+    folder = tmp_path_factory.mktemp("plan")
+    (folder / "model.onnx").write_bytes(tiny_artifact.read_bytes())
+    (folder / "model.plan").write_bytes(plan_of(Artifact.read(tiny_artifact)))
+    return folder / "model.plan"
+
+
+@pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files of a pair on the model grid, read only: moving, fixed, moving_seg, fixed_seg."""
     folder = tmp_path_factory.mktemp("pair")
@@ -126,3 +146,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ),
         "fixed_seg": write_nifti(folder / "fixed_seg.nii.gz", parcellation(MODEL_SHAPE, values, 1)),
     }
+
+
+@pytest.fixture(scope="session")
+def c_library(tmp_path_factory: pytest.TempPathFactory) -> InstalledLibrary:
+    """The C library, built with CMake from a copy of the tree and installed."""
+    return install_library(tmp_path_factory.mktemp("c_library"))
+
+
+@pytest.fixture(scope="session")
+def c_engines(tmp_path_factory: pytest.TempPathFactory) -> InstalledLibrary:
+    """`c_library` with the engines whose headers ONNXRUNTIME_ROOT and TENSORRT_ROOT name."""
+    return install_with_engines(tmp_path_factory.mktemp("c_engines"))

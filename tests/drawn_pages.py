@@ -20,6 +20,7 @@ from vmruntime.alignment import Alignment
 from vmruntime.figure import figure_png
 from vmruntime.preparation import Prepared
 from vmruntime.stages import Stages
+from vmruntime.workplace import HostWorkplace
 
 SHAPE = (11, 14, 9)
 VOXEL_SIZE = (1.0, 2.0, 3.5)
@@ -60,7 +61,7 @@ def register(
         inverse=None,
         pair=Prepared(moving, target, np.eye(4), source, alignment, warnings),
         stages=Stages(),
-        threads=1,
+        workplace=HostWorkplace(1),
     )
 
 

@@ -30,6 +30,7 @@ class FakeBackend:
     name = "fake"
     version = "1.0"
     device = "cpu"
+    precision = "fp32"
 
     def __init__(self, displacement: Field, inverse: Field | None = None) -> None:
         free = (1, 1, None, None, None)

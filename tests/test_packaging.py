@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,28 +12,43 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = {"vmexport": ROOT / "export", "vmruntime": ROOT / "runtime"}
+PACKAGES = {
+    "vmcalibration": ROOT / "calibration",
+    "vmexport": ROOT / "export",
+    "vmruntime": ROOT / "runtime",
+}
 MAX_RUNTIME_BYTES = 1_000_000
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so")
+COMPILED = "vmruntime/native/_kernels.abi3.so"
 
 
-def _pip(*arguments: object, python: Path | str = sys.executable) -> None:
+def _pip(
+    *arguments: object, python: Path | str = sys.executable, check: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*command, *map(str, arguments)], check=True, capture_output=True, text=True)
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        check=check, capture_output=True, text=True, env=os.environ | environment,
+    )  # fmt: skip
+
+
+def _copy_of_the_tree(folder: Path) -> Path:
+    """A copy to build in, so that the tree stays clean."""
+    copy = folder / "source"
+    copy.mkdir()
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for packages in dict.fromkeys(PACKAGES.values()):
+        shutil.copytree(packages, copy / packages.name, ignore=LEFT_OUT)
+    return copy
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this tree, built from a copy so that the tree stays clean."""
-    copy = tmp_path_factory.mktemp("source")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    for folder in ("export", "runtime"):
-        shutil.copytree(
-            ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
-    target = tmp_path_factory.mktemp("wheel")
-    _pip("wheel", "--no-deps", "--wheel-dir", target, copy)
-    return next(target.glob("*.whl"))
+    """The wheel of this tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    _pip("wheel", "--no-deps", "--wheel-dir", folder, _copy_of_the_tree(folder))
+    return next(folder.glob("*.whl"))
 
 
 def test_the_wheel_holds_every_module(wheel: Path) -> None:
@@ -44,13 +60,39 @@ def test_the_wheel_holds_every_module(wheel: Path) -> None:
         for path in (folder / package).rglob("*")
         if path.suffix in (".py", ".typed")
     }
+    expected |= {
+        f"vmruntime/cuda/csrc/{path.name}"
+        for path in (ROOT / "runtime" / "csrc" / "cuda").iterdir()
+        if path.suffix in (".cu", ".cuh")
+    }
+    if shutil.which("c++"):
+        expected.add(COMPILED)
     assert packed == expected
 
 
 def test_the_runtime_is_small(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        sizes = [i.file_size for i in archive.infolist() if i.filename.startswith("vmruntime/")]
-    assert sum(sizes) < MAX_RUNTIME_BYTES
+        files = [i for i in archive.infolist() if i.filename.startswith("vmruntime/")]
+    assert sum(i.file_size for i in files if i.filename != COMPILED) < MAX_RUNTIME_BYTES
+
+
+def test_without_a_compiler_it_installs_and_says_that_it_is_slower(tmp_path: Path) -> None:
+    copy = _copy_of_the_tree(tmp_path)
+    missing = {"CC": "/no/such/cc", "CXX": "/no/such/c++"}
+    demanded = _pip("wheel", "--no-deps", "--wheel-dir", tmp_path, copy, check=False, **missing,
+                    VM_REQUIRE_NATIVE="1")  # fmt: skip
+    assert demanded.returncode != 0
+    _pip("wheel", "--no-deps", "--wheel-dir", tmp_path, copy, **missing, VM_REQUIRE_NATIVE="")
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
+        assert COMPILED not in archive.namelist()
+        archive.extractall(tmp_path / "installed")
+    code = "import vmruntime.kernels as k; print(k.__file__, k.kernels_in_use())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "VM_REQUIRE_NATIVE": ""},
+    )  # fmt: skip
+    assert found.stdout.startswith(str(tmp_path / "installed"))
+    assert "numpy, which is slower: no compiled kernels in" in found.stdout
 
 
 def test_vm_infer_works_with_the_cpu_extra_alone(
@@ -76,7 +118,8 @@ def test_vm_infer_works_with_the_cpu_extra_alone(
         list(map(str, command)), capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert found.returncode == 0, found.stderr
-    assert "onnxruntime" in found.stdout
+    assert "openvino" in found.stdout
+    assert ("kernels native" in found.stdout) == bool(shutil.which("c++"))
     for name in (
         "moved.nii.gz",
         "labels.nii.gz",

@@ -9,13 +9,16 @@
     ├── ArtifactError           a file that is no usable registration artifact
     │   └── ManifestError       its manifest is missing, malformed or of a newer version
     ├── BackendError            an inference engine failed
-    │   └── BackendUnavailableError   it is not installed, or cannot run here
+    │   ├── BackendUnavailableError   it is not installed, or cannot run here
+    │   ├── DeviceLostError     the GPU failed; nothing runs on it any more
+    │   └── DeviceMemoryError   the GPU's memory is too short; it goes on with less
     ├── OutputError             a result could not be written
     ├── MissingDependencyError  an optional package is not installed
     └── TransformError          a transform or point file that cannot be used
 
-``vmexport.errors`` adds the errors of the exporter below the same root. A message says the fact,
-what was expected and what to do; the commands print it as it is and exit with 1.
+``vmexport.errors`` adds the errors of the exporter below the same root, ``vmcalibration.errors``
+and ``vmruntime.batch.errors`` theirs. A message says the fact, what was expected and what to do;
+the commands print it as it is and exit with 1.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ __all__ = [
     "ArtifactError",
     "BackendError",
     "BackendUnavailableError",
+    "DeviceLostError",
+    "DeviceMemoryError",
     "GridMismatchError",
     "ManifestError",
     "MissingDependencyError",
@@ -72,6 +77,14 @@ class BackendError(VMError):
 
 class BackendUnavailableError(BackendError):
     """The inference engine that was asked for is not installed or cannot run on this machine."""
+
+
+class DeviceLostError(BackendError):
+    """A GPU failed, and with it everything that this process holds there."""
+
+
+class DeviceMemoryError(BackendError):
+    """A GPU has not enough free memory for what was asked of it."""
 
 
 class OutputError(VMError):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmruntime.errors import ManifestError
+from vmruntime.sparse import sparse
 
 __all__ = ["IntensityRule"]
 
@@ -16,6 +17,9 @@ RULES = "divide:NUMBER, minmax, percentile:LOW,HIGH or none"
 
 # A foreground maximum outside this range does not come from a scan scaled to 0..1.
 PLAUSIBLE_MAXIMUM = (0.1, 2.0)
+
+BRIGHT = 99.9
+"""Percentile of the foreground that is taken for its maximum."""
 
 # Beyond these a scan of any kind overflows or vanishes in float32.
 SMALLEST_DIVISOR, LARGEST_DIVISOR = 1e-6, 1e12
@@ -105,22 +109,36 @@ class IntensityRule:
         return data
 
     @staticmethod
-    def suspicion(scaled: NDArray[np.float32], name: str) -> str | None:
-        """What looks wrong about a scan after the rule, for a model trained on 0..1; else None."""
-        foreground = scaled[scaled != 0]
+    def brightest(scaled: NDArray[np.float32]) -> float | None:
+        """The foreground's maximum but for outliers, None where there is no foreground."""
+        some = scaled[sparse(scaled.shape)]
+        foreground = some[some != 0]
+        if foreground.size == 0:  # or so little that none was met
+            foreground = scaled[scaled != 0]
         if foreground.size == 0:
+            return None
+        with np.errstate(invalid="ignore"):  # infinite values
+            return float(np.percentile(foreground, BRIGHT))
+
+    @classmethod
+    def suspicion(cls, scaled: NDArray[np.float32], name: str) -> str | None:
+        """What looks wrong about a scan after the rule, for a model trained on 0..1; else None."""
+        return cls.suspicion_of(cls.brightest(scaled), name)
+
+    @staticmethod
+    def suspicion_of(brightest: float | None, name: str) -> str | None:
+        """The same for a scan of which the foreground's maximum is known."""
+        if brightest is None:
             return (
                 f"{name}: every voxel is 0 after the intensity rule; "
                 f"choose another rule with --intensity ({RULES})"
             )
-        with np.errstate(invalid="ignore"):  # infinite values
-            maximum = float(np.percentile(foreground, 99.9))
         low, high = PLAUSIBLE_MAXIMUM
-        if low <= maximum <= high:
+        if low <= brightest <= high:
             return None
         return (
-            f"{name}: the foreground maximum is {maximum:.3g} after the intensity rule, the model "
-            f"expects about 1; choose another rule with --intensity ({RULES})"
+            f"{name}: the foreground maximum is {brightest:.3g} after the intensity rule, the "
+            f"model expects about 1; choose another rule with --intensity ({RULES})"
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmruntime.displacement import Displacement
+from vmruntime.kernels import native_kernels
 from vmruntime.mapping import displaced
 from vmruntime.sampling import Coordinates, over_slabs, vector_sampler
 
@@ -55,6 +56,10 @@ def invert_displacement(
     Displacement
         ``v`` on the same grid: ``x + v(x)`` is where the value at ``x`` goes.
     """
+    native = native_kernels()
+    if native and min(displacement.grid.shape) > 1:
+        found = native.invert(displacement.data, start, threads=threads)
+        return Displacement(found, displacement.grid)
     # The very map that is to be undone: with another border many places there have no answer, and
     # the steps go on for them.
     displace = displaced(displacement)

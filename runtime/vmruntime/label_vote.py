@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmruntime.sampling import Coordinates
+from vmruntime.sampling import Coordinates, clipped
 
 __all__ = ["LabelSampler", "label_sampler"]
 
@@ -46,11 +46,10 @@ def label_sampler(volume: NDArray[Any]) -> LabelSampler:
         base = np.zeros(coordinates[0].size, np.int32)
         fractions = []
         for coordinate, size, stride in zip(coordinates, shape, strides, strict=True):
-            # As far outside as the border of zeros reaches.
-            clipped = np.clip(coordinate.ravel(), -1, size)
-            floor = np.floor(clipped)
+            place = clipped(coordinate.ravel(), size)
+            floor = np.floor(place)
             base += (floor.astype(np.int32) + 1) * np.int32(stride)
-            fractions.append(clipped - floor)
+            fractions.append(place - floor)
         offsets = [np.dot(corner, strides) for corner in corners]
         winner = flat.take(base)
         mixed = np.zeros(base.shape, bool)

@@ -47,13 +47,17 @@ class Manifest:
     int_steps
         Squarings of the integration; 0 where the network gives the displacement itself.
     precision
-        ``"fp32"`` or ``"fp16"`` (U-Net only; inputs, outputs and the tail are float32).
+        ``"fp32"``; ``"fp16"`` or ``"int8"``, or ``"mixed"``: float16 but for some layers. Of the
+        U-Net only (inputs, outputs and the tail are float32); INT8 may leave layers float32 too.
     source
         Where it comes from: checkpoint layout and SHA-256.
     versions
         Versions of the packages that made it.
     verification
         What comparing the artifact with its source measured.
+    engine
+        What a plan was built as: target, version, precision, warp, compute capability, hash of its
+        ONNX, whether a GPU has verified it. Empty for an ONNX model.
     """
 
     shape: tuple[int, int, int] | None
@@ -69,10 +73,14 @@ class Manifest:
     source: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     verification: Mapping[str, Any] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The manifest as plain values, with its version first."""
-        return {"version": f"{MAJOR}.{MINOR}", **asdict(self)}
+        """The manifest as plain values, with its version first; no engine where there is none."""
+        values = {"version": f"{MAJOR}.{MINOR}", **asdict(self)}
+        if not self.engine:
+            del values["engine"]
+        return values
 
     def to_json(self) -> str:
         """Compact JSON, as it is stored."""
@@ -108,12 +116,13 @@ class Manifest:
             intensity=str(IntensityRule.parse(_text(values, "intensity"))),
             diffeomorphic=_flag(values, "diffeomorphic"),
             int_steps=_integer(values, "int_steps", 0),
-            precision=_precision(values.get("precision")),
+            precision=_precision(values, "precision"),
             moving_channels=_integer(values, "moving_channels", 1),
             fixed_channels=_integer(values, "fixed_channels", 1),
             source=_mapping(values, "source"),
             versions=_mapping(values, "versions"),
             verification=_mapping(values, "verification"),
+            engine=_engine(values) if "engine" in values else {},
         )
 
     def grid_differences(self, grid: Grid) -> list[str]:
@@ -215,7 +224,28 @@ def _voxel_size(value: Any) -> tuple[float, float, float]:
     return float(value[0]), float(value[1]), float(value[2])
 
 
-def _precision(value: Any) -> str:
-    if value not in ("fp32", "fp16"):
-        raise _wrong("precision", value, "fp32 or fp16")
+def _precision(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key)
+    if value not in ("fp32", "fp16", "mixed", "int8"):
+        raise _wrong(key, value, "fp32, fp16, mixed or int8")
     return str(value)
+
+
+def _engine(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the runtime decides by; the rest of the fields is for people."""
+    engine = _mapping(values, "engine")
+    if engine:
+        if engine.get("target") not in ("tensorrt", "rtx"):
+            raise _wrong("target", engine.get("target"), "tensorrt or rtx")
+        _text(engine, "version")
+        _flag(engine, "verified")
+        _precision(engine, "precision")
+        gpus = engine.get("compute_capability", [])
+        if not isinstance(gpus, list) or not all(_is_integer(n, 10, 1000) for n in gpus):
+            raise _wrong("compute_capability", gpus, "a list such as [86, 120]")
+        shapes = engine.get("shapes", [[1, 1, 1]] * 3)
+        if not isinstance(shapes, list) or len(shapes) != 3 or None in shapes:
+            raise _wrong("shapes", shapes, "three sizes: smallest, usual, largest")
+        for shape in shapes:
+            _shape(shape, 1)
+    return engine

@@ -7,15 +7,20 @@ interpolation however many parts there are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmruntime.displacement import Displacement
 from vmruntime.grid import Grid
+from vmruntime.kernels import native_kernels
 from vmruntime.sampling import Coordinates, vector_sampler
 
-__all__ = ["SlabMap", "displaced", "voxel_map"]
+if TYPE_CHECKING:
+    from vmruntime.native import NativeMap
+
+__all__ = ["SlabMap", "displaced", "native_map", "voxel_map"]
 
 SlabMap = Callable[[slice], Coordinates]
 """Coordinates of a slab of planes of the output grid, in voxels of the grid to sample."""
@@ -49,6 +54,10 @@ def voxel_map(
         ``(4, 4)`` float64: voxel of the model's grid (of `output` without a displacement) to
         voxel, or world position, of the moving scan.
     """
+    native = native_kernels()
+    if native:
+        where = native_map(output, displacement, to_moving)
+        return lambda part: list(native.places(where, part))
     if displacement is None:
         return _affine_map(output.shape, to_moving)
     to_model = np.linalg.inv(displacement.grid.affine) @ output.affine
@@ -64,6 +73,18 @@ def voxel_map(
 
     displace = displaced(displacement)
     return lambda part: _multiplied(displace(positions(part)), to_moving)
+
+
+def native_map(
+    output: Grid, displacement: Displacement | None, to_moving: NDArray[np.float64]
+) -> NativeMap:
+    """The same map as the compiled kernels take it."""
+    from vmruntime.native import NativeMap
+
+    if displacement is None:
+        return NativeMap(output.shape, np.eye(4), None, to_moving)
+    to_model = np.linalg.inv(displacement.grid.affine) @ output.affine
+    return NativeMap(output.shape, to_model, displacement.data, to_moving)
 
 
 def displaced(displacement: Displacement) -> Callable[[Coordinates], Coordinates]:

@@ -2,15 +2,15 @@
 
 Two things are wanted of the file's outer layers only: the manifest among its ``metadata_props``,
 and a copy with fewer outputs, since onnxruntime computes every output of a model even where one
-was asked for. Both need a walk over protobuf fields (encoding: protobuf.dev, "Encoding"; field
-numbers: onnx.proto3), not 20 MB of dependencies in the runtime.
+was asked for. Both need a walk over protobuf fields (numbers: onnx.proto3), not 20 MB of
+dependencies in the runtime.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
-from vmruntime.errors import ArtifactError
+from vmruntime.protobuf import BYTES, fields, no_model, text, varint
 
 __all__ = ["read_metadata", "select_outputs"]
 
@@ -18,8 +18,6 @@ MODEL_GRAPH, MODEL_METADATA = 7, 14
 GRAPH_OUTPUT = 12
 VALUE_NAME = 1
 ENTRY_KEY, ENTRY_VALUE = 1, 2
-
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def read_metadata(model: bytes) -> dict[str, str]:
@@ -32,14 +30,14 @@ def read_metadata(model: bytes) -> dict[str, str]:
     """
     metadata = {}
     has_graph = False
-    for number, _, content in _fields(model):
+    for number, _, content in fields(model):
         has_graph |= number == MODEL_GRAPH
         if number == MODEL_METADATA:
-            entry = {n: value for n, _, value in _fields(content)}
+            entry = {n: value for n, _, value in fields(content)}
             key, value = entry.get(ENTRY_KEY, b""), entry.get(ENTRY_VALUE, b"")
-            metadata[_text(key)] = _text(value)
+            metadata[text(key)] = text(value)
     if not has_graph:
-        raise _no_model()
+        raise no_model()
     return metadata
 
 
@@ -52,72 +50,17 @@ def select_outputs(model: bytes, names: Collection[str]) -> bytes:
         The bytes are no ONNX model.
     """
     result = bytearray()
-    for number, raw, graph in _fields(model):
+    for number, raw, graph in fields(model):
         if number != MODEL_GRAPH:
             result += raw
             continue
         kept = bytearray()
-        for inner, inner_raw, value in _fields(graph):
+        for inner, inner_raw, value in fields(graph):
             if inner != GRAPH_OUTPUT or _value_name(value) in names:
                 kept += inner_raw
-        result += _varint(MODEL_GRAPH << 3 | BYTES) + _varint(len(kept)) + kept
+        result += varint(MODEL_GRAPH << 3 | BYTES) + varint(len(kept)) + kept
     return bytes(result)
 
 
 def _value_name(value_info: bytes) -> str:
-    return next((_text(value) for n, _, value in _fields(value_info) if n == VALUE_NAME), "")
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Number, raw bytes (tag included) and content of each field of a message."""
-    at = 0
-    while at < len(message):
-        start = at
-        tag, at = _read_varint(message, at)
-        kind = tag & 7
-        if kind == VARINT:
-            begin = at
-            _, at = _read_varint(message, at)
-        elif kind == BYTES:
-            size, begin = _read_varint(message, at)
-            at = begin + size
-        elif kind in (FIXED64, FIXED32):
-            begin, at = at, at + (8 if kind == FIXED64 else 4)
-        else:
-            raise _no_model()
-        if at > len(message) or tag >> 3 == 0:
-            raise _no_model()
-        yield tag >> 3, message[start:at], message[begin:at]
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(message):
-            break
-        byte = message[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise _no_model()
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _text(content: bytes) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise _no_model() from None
-
-
-def _no_model() -> ArtifactError:
-    return ArtifactError("is not an ONNX model, or is damaged; make one with vm-export")
+    return next((text(value) for n, _, value in fields(value_info) if n == VALUE_NAME), "")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from vmruntime.grid import Grid
 from vmruntime.manifest import Manifest
+from vmruntime.sparse import every, sparse
 from vmruntime.volume import Volume
 
-__all__ = ["foreground", "foreground_centre", "place_model_grid", "share_outside"]
+__all__ = [
+    "foreground",
+    "foreground_centre",
+    "lies_inside",
+    "place_model_grid",
+    "share_outside",
+]
 
 FOREGROUND = 0.1
 """Share of the scan's bright end (99.5th percentile of what is not 0) that is foreground."""
-
-ENOUGH = 64
-"""Voxels along an axis from which shares and percentiles are as good as from all of a large scan;
-a small one, or one of a few slices, is taken whole."""
 
 MARGIN = 8
 """Voxels added on either side of the foreground where a model takes any shape."""
@@ -25,8 +30,8 @@ MARGIN = 8
 
 def foreground(volume: Volume) -> NDArray[np.bool_]:
     """Voxels of a scan that are not background, ``(D, H, W)``."""
-    sparse = volume.data[_sparse(_steps(volume.data.shape))]
-    used = sparse[sparse > 0]
+    some = volume.data[sparse(volume.data.shape)]
+    used = some[some > 0]
     if not used.size:
         lowest: NDArray[np.bool_] = volume.data > volume.data.min()
         return lowest
@@ -66,6 +71,13 @@ def place_model_grid(manifest: Manifest, fixed: Volume) -> Grid:
     return Grid(shape, affine)
 
 
+def lies_inside(grid: Grid, model: Grid, affine: NDArray[np.float64]) -> bool:
+    """Whether all of a grid lies inside the model's, through an affine from its world."""
+    last = np.array(grid.shape) - 1
+    corners = np.array(list(np.ndindex(2, 2, 2))) * last
+    return bool(_inside(corners.T[:, :, None, None], grid, model, affine).all())
+
+
 def share_outside(
     mask: NDArray[np.bool_], grid: Grid, model: Grid, affine: NDArray[np.float64]
 ) -> float:
@@ -78,23 +90,34 @@ def share_outside(
     affine
         ``(4, 4)``: world of `grid` to the world that `model` lies in.
     """
-    steps = _steps(mask.shape)
-    voxels = np.argwhere(mask[_sparse(steps)]) * steps
-    if not voxels.size:
+    steps = every(mask.shape)
+    some = mask[sparse(mask.shape)]
+    total = np.count_nonzero(some)
+    if not total:
         return 0.0
+    axes = np.ogrid[tuple(slice(n) for n in some.shape)]
+    voxels = [axis * step for axis, step in zip(axes, steps, strict=True)]
+    return 1 - np.count_nonzero(some & _inside(voxels, grid, model, affine)) / total
+
+
+def _inside(
+    voxels: Sequence[NDArray[np.int64]], grid: Grid, model: Grid, affine: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether voxels of a grid lie inside the model's.
+
+    Parameters
+    ----------
+    voxels
+        Index along each axis of `grid`, three arrays that broadcast.
+    affine
+        World of `grid` to the world that `model` lies in.
+    """
     to_model = np.linalg.inv(model.affine) @ affine @ grid.affine
-    places = voxels @ to_model[:3, :3].T + to_model[:3, 3]
-    inside = ((places > -0.5) & (places < np.array(model.shape) - 0.5)).all(axis=1)
-    return float(1 - inside.mean())
-
-
-def _steps(shape: tuple[int, ...]) -> list[int]:
-    """Every how many voxels along each axis are enough."""
-    return [max(1, size // ENOUGH) for size in shape]
-
-
-def _sparse(steps: list[int]) -> tuple[slice, ...]:
-    return tuple(slice(None, None, step) for step in steps)
+    inside = np.ones(np.broadcast_shapes(*(axis.shape for axis in voxels)), bool)
+    for row, size in zip(to_model, model.shape, strict=False):
+        place = row[0] * voxels[0] + row[1] * voxels[1] + (row[2] * voxels[2] + row[3])
+        inside &= (place > -0.5) & (place < size - 0.5)
+    return inside
 
 
 def _shape_around(

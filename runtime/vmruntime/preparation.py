@@ -1,4 +1,4 @@
-"""Bringing a pair of scans onto the model's grid."""
+"""Bringing a pair of scans onto the model's grid: what is decided, and the sampling."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vmruntime.intensity import IntensityRule
 from vmruntime.io.affine_files import read_affine
 from vmruntime.io.matrix import checked_matrix
 from vmruntime.manifest import Manifest
-from vmruntime.placement import foreground, place_model_grid, share_outside
+from vmruntime.placement import foreground, lies_inside, place_model_grid, share_outside
 from vmruntime.stages import Stages
-from vmruntime.transform import Transform
 from vmruntime.volume import Volume
+from vmruntime.workplace import Workplace
 
-__all__ = ["AffineSource", "Preparation", "Prepared", "prepare"]
+__all__ = ["AffineSource", "Decision", "Preparation", "Prepared", "decide", "sample"]
 
 AffineSource = str | os.PathLike[str] | NDArray[np.float64] | None
 """``"auto"``, ``"none"``, ``"header"``, a file, a matrix, or None (see `Preparation`)."""
@@ -88,15 +88,44 @@ class Prepared:
     outside: dict[str, float] = field(default_factory=dict)
 
 
-def prepare(
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """How a pair is sampled into the model's grid: matrices and rules, decided on the host.
+
+    Parameters
+    ----------
+    model
+        The model's grid, in the fixed world.
+    affine
+        ``(4, 4)`` float64, fixed world to moving world, RAS+ mm.
+    affine_source
+        ``"auto"``, ``"none"``, ``"header"`` or the name of the file.
+    alignment
+        Figures of the alignment, where it was computed.
+    moving_rule, fixed_rule
+        What scales the intensities.
+    outside
+        Share of each scan's foreground outside the model's grid, 0 to 1.
+    """
+
+    model: Grid
+    affine: NDArray[np.float64]
+    affine_source: str
+    alignment: Alignment | None
+    moving_rule: IntensityRule
+    fixed_rule: IntensityRule
+    outside: dict[str, float]
+
+
+def decide(
     manifest: Manifest,
     moving: Volume,
     fixed: Volume,
     how: Preparation,
     stages: Stages,
     threads: int,
-) -> Prepared:
-    """Align a pair, place the model's grid and sample both scans into it, each once.
+) -> Decision:
+    """Align a pair and place the model's grid.
 
     Raises
     ------
@@ -117,18 +146,10 @@ def prepare(
     with stages("align"):
         affine, alignment = _affine(manifest, source, moving, fixed, how, threads)
         model = _model_grid(manifest, fixed, source, how, threads)
-    with stages("prepare"):
-        transform = Transform(model, moving.grid, affine)
-        onto_fixed = Transform(model, fixed.grid, np.eye(4))
-        # The rule first: what lies outside a scan is to be as dark as its background, 0.
-        scaled = [
-            _onto(model, scan.with_data(rule.apply(scan.data)), way, threads)
-            for scan, rule, way in zip((moving, fixed), rules, (transform, onto_fixed), strict=True)
-        ]
         inverse = np.linalg.inv(affine).astype(np.float64)
         outside = {
-            "moving": share_outside(foreground(moving), moving.grid, model, inverse),
-            "fixed": share_outside(foreground(fixed), fixed.grid, model, np.eye(4)),
+            "moving": _outside(moving, model, inverse),
+            "fixed": _outside(fixed, model, np.eye(4)),
         }
     for role, volume in (("moving", moving), ("fixed", fixed)):
         if outside[role] == 1 and not how.force:
@@ -137,23 +158,48 @@ def prepare(
                 f"with the affine {source.name!r}; is it the right one? --affine auto aligns the "
                 "scans"
             )
+    return Decision(model, affine, source.name, alignment, rules[0], rules[1], outside)
+
+
+def sample(decision: Decision, moving: Volume, fixed: Volume, workplace: Workplace) -> Prepared:
+    """Sample both scans into the model's grid, each once, where the network will find them."""
+    both = [
+        workplace.sample(moving, decision.moving_rule, decision.affine, decision.model),
+        workplace.sample(fixed, decision.fixed_rule, np.eye(4), decision.model),
+    ]
+    alignment = decision.alignment
     warnings = list(alignment.warnings) if alignment else []
     if alignment and not alignment.plausible:
         warnings.insert(0, ("affine-forced", f"the alignment looks wrong: {alignment.reason}"))
-    for volume in scaled:
-        text = IntensityRule.suspicion(volume.data, volume.name)
+    for sampled in both:
+        text = IntensityRule.suspicion_of(sampled.brightest, sampled.volume.name)
         if text:
             warnings.append(("intensity-range", text))
     for role, volume in (("moving", moving), ("fixed", fixed)):
-        if outside[role] > OUTSIDE:
+        if decision.outside[role] > OUTSIDE:
             warnings.append(
                 (
                     "foreground-outside-grid",
-                    f"{volume.name}: {outside[role]:.1%} of the {role} scan's foreground lies "
-                    "outside the model's grid and is moved by the affine alone",
+                    f"{volume.name}: {decision.outside[role]:.1%} of the {role} scan's foreground "
+                    "lies outside the model's grid and is moved by the affine alone",
                 )
             )
-    return Prepared(scaled[0], scaled[1], affine, source.name, alignment, tuple(warnings), outside)
+    return Prepared(
+        both[0].volume,
+        both[1].volume,
+        decision.affine,
+        decision.affine_source,
+        alignment,
+        tuple(warnings),
+        decision.outside,
+    )
+
+
+def _outside(scan: Volume, model: Grid, affine: NDArray[np.float64]) -> float:
+    """Share of a scan's foreground outside the model's grid, by an affine from its world."""
+    if lies_inside(scan.grid, model, affine):
+        return 0.0
+    return share_outside(foreground(scan), scan.grid, model, affine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,11 +274,3 @@ def _model_grid(
         )
     on_reference = place_model_grid(manifest, how.reference)
     return Grid(on_reference.shape, found.matrix @ on_reference.affine)
-
-
-def _onto(model: Grid, scan: Volume, transform: Transform, threads: int) -> Volume:
-    """Sample a scan into the model's grid, or take it as it is where it stands there already."""
-    to_scan = np.linalg.inv(scan.grid.affine) @ transform.affine @ model.affine
-    if scan.grid.shape == model.shape and np.abs(to_scan - np.eye(4)).max() < 1e-6:
-        return Volume(scan.data, model, scan.header, scan.name)
-    return transform.apply(scan, threads=threads)

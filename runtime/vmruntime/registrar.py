@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vmruntime.artifact import Artifact
 from vmruntime.backends import Backend, open_backend
 from vmruntime.displacement import Displacement
-from vmruntime.errors import ArtifactError, BackendError
+from vmruntime.errors import ArtifactError, DeviceLostError
 from vmruntime.grid import Grid
 from vmruntime.inversion import invert_displacement
 from vmruntime.io.images import Scan, read_labels, read_scan
+from vmruntime.io.together import read_together
 from vmruntime.manifest import Manifest
-from vmruntime.preparation import AffineSource, Preparation, prepare
+from vmruntime.preparation import AffineSource, Preparation, decide, sample
 from vmruntime.registration import Registration
 from vmruntime.stages import Stages
 from vmruntime.transform import Interpolation, Transform
 from vmruntime.volume import Volume
+from vmruntime.workplace import Workplace, workplace_of
 
 __all__ = ["OutputGrid", "Registrar"]
 
@@ -33,8 +36,13 @@ class Registrar:
     """A registration model, loaded and ready.
 
     A context manager; `close` may be called more than once. `register` may be called from several
-    threads at once (each call uses all the threads of the Registrar); `close` only when none is
-    under way. The results stay usable after it.
+    threads at once (each call uses all the threads of the Registrar; on a GPU pairs take turns, and
+    two Registrars do not wait for each other); `close` only when none is under way. The results
+    stay usable after it.
+
+    On a GPU the scans go up, carried images and labels come down, and nothing else but what is
+    asked of the result; alignment and inversion are done on the CPU. An error leaves the Registrar
+    as it was, or, where the GPU failed, closed.
 
     Parameters
     ----------
@@ -50,29 +58,37 @@ class Registrar:
         self.manifest = manifest
         self.backend = backend
         self.threads = threads or len(os.sched_getaffinity(0))
+        self.workplace = workplace_of(backend, self.threads)
 
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Artifact,
         *,
         backend: str = "auto",
         device: str = "auto",
         threads: int | None = None,
+        precision: str = "auto",
+        announce: Callable[[str], None] | None = None,
     ) -> Registrar:
         """Load an artifact that vm-export made.
 
         Parameters
         ----------
         path
-            ``model.onnx``.
+            ``model.onnx`` or a plan, or what `Artifact.read` gave for one.
         backend
-            Inference engine; ``"auto"`` takes the best that is installed. `Registrar.backend` says
-            which one it was.
+            Inference engine; ``"auto"`` takes the best that this machine and this file allow.
+            `Registrar.backend` says which one it was.
         device
-            ``"cpu"``, or ``"auto"``.
+            ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"auto"``.
         threads
             Threads to use; None for all cores this process may run on.
+        precision
+            What the U-Net is computed in: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"`` for
+            the engine's choice.
+        announce
+            Called with why a better engine was passed over.
 
         Raises
         ------
@@ -81,15 +97,16 @@ class Registrar:
         BackendError
             The engine is missing or does not take the model.
         """
-        artifact = Artifact.read(path)
+        artifact = path if isinstance(path, Artifact) else Artifact.read(path)
         manifest = artifact.manifest
         if (manifest.moving_channels, manifest.fixed_channels) != (1, 1):
             raise ArtifactError(
-                f"{path}: the model takes {manifest.moving_channels} moving and "
+                f"{artifact.path}: the model takes {manifest.moving_channels} moving and "
                 f"{manifest.fixed_channels} fixed channels; this runtime registers single-channel "
                 "scans: run the model with onnxruntime directly"
             )
-        return cls(manifest, open_backend(artifact, backend, device, threads), threads)
+        opened = open_backend(artifact, backend, device, threads, precision, announce)
+        return cls(manifest, opened, threads)
 
     def register(
         self,
@@ -136,7 +153,8 @@ class Registrar:
             Also compute the inverse transform: the integral of minus the velocity where the model
             is diffeomorphic, improved by iteration, else by iteration alone.
         interpolation
-            How the moving scan is looked up; cubic is sharper and overshoots at edges.
+            How the moving scan is looked up; cubic is sharper, overshoots at edges, and is done on
+            the CPU.
         labels
             Segmentations of the moving scan, carried over together with it (see
             `Registration.moved_labels`): faster than `Registration.warp_labels` afterwards.
@@ -162,7 +180,8 @@ class Registrar:
         ManifestError
             `intensity` is no rule.
         BackendError
-            The engine failed, or the Registrar is closed.
+            The engine failed, or the Registrar is closed. `DeviceMemoryError`: the GPU's memory is
+            too short for this pair. `DeviceLostError`: the GPU failed, and the Registrar is closed.
         """
         how = Preparation(
             affine=affine,
@@ -174,31 +193,35 @@ class Registrar:
         )
         stages = stages or Stages()
         with stages("read"):
-            moving_scan, fixed_scan = read_scan(moving), read_scan(fixed)
-            segmentations = [read_labels(scan) for scan in labels]
+            readers = [partial(read_scan, scan) for scan in (moving, fixed)]
+            readers += [partial(read_labels, scan) for scan in labels]
+            moving_scan, fixed_scan, *segmentations = read_together(readers, self.threads)
             for segmentation in segmentations:
                 segmentation.require_grid(moving_scan.grid, "moving")
-        pair = prepare(self.manifest, moving_scan, fixed_scan, how, stages, self.threads)
-        with stages("network"):
-            fields = self._run(pair.moving.data, pair.fixed.data, inverse)
-        model = pair.fixed.grid
-        displacement = Displacement(fields[0], model)
-        transform = Transform(fixed_scan.grid, moving_scan.grid, pair.affine, displacement)
+        decision = decide(self.manifest, moving_scan, fixed_scan, how, stages, self.threads)
+        model = decision.model
+        grids = {"fixed": fixed_scan.grid, "model": model, "moving": moving_scan.grid}
+        output = grid if isinstance(grid, Grid) else grids[grid]
+        header = fixed_scan.header if output is fixed_scan.grid else None
+        images: list[tuple[Volume, Interpolation]] = [(moving_scan, interpolation)]
+        images += [(segmentation, label_interpolation) for segmentation in segmentations]
         back = None
-        if inverse:
-            with stages("invert"):
-                start = fields[1] if len(fields) > 1 else None
-                back = self._inverse(transform, displacement, start)
-        with stages("resample"):
-            grids = {"fixed": fixed_scan.grid, "model": model, "moving": moving_scan.grid}
-            output = grid if isinstance(grid, Grid) else grids[grid]
-            header = fixed_scan.header if output is fixed_scan.grid else None
-            images: list[tuple[Volume, Interpolation]] = [(moving_scan, interpolation)]
-            images += [(segmentation, label_interpolation) for segmentation in segmentations]
-            carried = [
-                Volume(image.data, output, header, f"moved {image.name}")
-                for image in transform.apply_all(images, grid=output, threads=self.threads)
-            ]
+        with self._at_work() as workplace:
+            with stages("prepare"):
+                pair = sample(decision, moving_scan, fixed_scan, workplace)
+            with stages("network"):
+                fields = workplace.network(
+                    self.backend, pair.moving, pair.fixed, self._fields(inverse)
+                )
+            transform = Transform(fixed_scan.grid, moving_scan.grid, pair.affine, fields[0])
+            if inverse:
+                with stages("invert"):
+                    back = self._inverse(transform, *fields)
+            with stages("resample"):
+                carried = [
+                    Volume(image.data, output, header, f"moved {image.name}")
+                    for image in workplace.carry(transform, images, output)
+                ]
         return Registration(
             moved=carried[0],
             moved_labels=tuple(carried[1:]),
@@ -206,11 +229,16 @@ class Registrar:
             inverse=back,
             pair=pair,
             stages=stages,
-            threads=self.threads,
+            workplace=self.workplace,
         )
 
     def close(self) -> None:
-        """Release the engine. A closed Registrar registers nothing more."""
+        """Release the engine. A closed Registrar registers nothing more.
+
+        Results stay usable: what they still have on a GPU is fetched, and what is asked of them
+        later is done on the CPU.
+        """
+        self.workplace.close()
         self.backend.close()
 
     def __enter__(self) -> Self:
@@ -224,38 +252,37 @@ class Registrar:
     ) -> None:
         self.close()
 
+    @contextmanager
+    def _at_work(self) -> Iterator[Workplace]:
+        """Hold the workplace for one pair.
+
+        A GPU that fails closes the Registrar; after any other error it is as it was before.
+        """
+        try:
+            with self.workplace.registration():
+                yield self.workplace
+        except DeviceLostError:
+            self.close()
+            raise
+
+    def _fields(self, inverse: bool) -> list[str]:
+        """What to ask of the model."""
+        names = ["displacement"]
+        if inverse and self.manifest.diffeomorphic:
+            names.append("inverse_displacement")
+        return names
+
     def _inverse(
-        self,
-        transform: Transform,
-        displacement: Displacement,
-        start: NDArray[np.float32] | None,
+        self, transform: Transform, displacement: Displacement, start: Displacement | None = None
     ) -> Transform:
         """The way back: inverse affine, then the inverse displacement in the fixed world."""
         # Minus the velocity integrates to the inverse within a tenth of a millimetre on average;
         # a few steps of iteration make it exact.
-        inverse = invert_displacement(displacement, start, threads=self.threads)
+        estimate = None if start is None else start.data
+        inverse = invert_displacement(displacement, estimate, threads=self.threads)
         # The model's grid as it lies in the moving world, where the way back starts.
         there = Grid(inverse.grid.shape, transform.affine @ inverse.grid.affine)
         affine = np.linalg.inv(transform.affine).astype(np.float64)
         return Transform(
             transform.moving, transform.fixed, affine, Displacement(inverse.data, there)
         )
-
-    def _run(
-        self, moving: NDArray[np.float32], fixed: NDArray[np.float32], inverse: bool
-    ) -> list[NDArray[np.float32]]:
-        names = ["displacement"]
-        if inverse and self.manifest.diffeomorphic:
-            names.append("inverse_displacement")
-        feeds = {"moving": moving[None, None], "fixed": fixed[None, None]}
-        outputs = self.backend.run(feeds, names)
-        fields: list[NDArray[Any]] = []
-        for name in names:
-            field = np.asarray(outputs[name], dtype=np.float32)
-            if field.ndim != 5 or not np.isfinite([field.min(), field.max()]).all():
-                raise BackendError(
-                    f"the model's {name} has shape {field.shape} or holds NaN; "
-                    "verify the artifact with vm-export, check the scans' intensities"
-                )
-            fields.append(field[0])
-        return fields

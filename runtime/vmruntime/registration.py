@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,11 +17,12 @@ from vmruntime.io.images import Scan, read_labels, read_scan
 from vmruntime.placement import foreground
 from vmruntime.preparation import Prepared
 from vmruntime.quality import Quality, count_labels, mask_dice, overlap, similarity
-from vmruntime.regularity import jacobian_on, measure_regularity, round_trip
+from vmruntime.regularity import measure_regularity, round_trip
 from vmruntime.stages import Stages
 from vmruntime.transform import Transform
 from vmruntime.volume import Volume
 from vmruntime.warp import warp_linear
+from vmruntime.workplace import Workplace
 
 __all__ = ["Registration"]
 
@@ -43,8 +46,8 @@ class Registration:
         Both scans as the network saw them, and how they came there.
     stages
         Seconds of each stage; `timings` as a mapping.
-    threads
-        Threads for later work on this result.
+    workplace
+        Where later work on this result is done; the CPU once its Registrar is closed.
     """
 
     moved: Volume
@@ -53,7 +56,12 @@ class Registration:
     inverse: Transform | None
     pair: Prepared
     stages: Stages
-    threads: int
+    workplace: Workplace
+
+    @property
+    def threads(self) -> int:
+        """Threads for later work on this result."""
+        return self.workplace.threads
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -83,8 +91,8 @@ class Registration:
             Where it is to lie, in the fixed world; None for where `moved` lies.
         """
         with self.stages("resample"):
-            moved = self.transform.apply(
-                read_scan(image), grid=grid or self.moved.grid, threads=self.threads
+            (moved,) = self.workplace.carry(
+                self.transform, [(read_scan(image), "linear")], grid or self.moved.grid
             )
         return self._named(moved)
 
@@ -121,8 +129,8 @@ class Registration:
         """
         with self.stages("labels"):
             volume = self._labels_of_moving(labels)
-            moved = self.transform.apply(
-                volume, interpolation, grid=grid or self.moved.grid, threads=self.threads
+            (moved,) = self.workplace.carry(
+                self.transform, [(volume, interpolation)], grid or self.moved.grid
             )
         return self._named(moved)
 
@@ -137,9 +145,7 @@ class Registration:
         """
         with self.stages("labels"):
             volume = self._labels_of_moving(labels)
-            winners, shares = self.transform.vote(
-                volume, grid=grid or self.moved.grid, threads=self.threads
-            )
+            winners, shares = self.workplace.vote(self.transform, volume, grid or self.moved.grid)
         return self._named(winners), self._named(shares)
 
     def _labels_of_moving(self, labels: Scan) -> Volume:
@@ -155,7 +161,7 @@ class Registration:
     def jacobian(self) -> Volume:
         """Volume change ``det J`` of the transform, affine included, on the fixed scan's grid."""
         with self.stages("measure"):
-            return self._named(jacobian_on(self.transform, self.threads))
+            return self._named(self.workplace.jacobian(self.transform))
 
     def quality(
         self,
@@ -197,31 +203,34 @@ class Registration:
                 target = read_labels(fixed_labels)
                 target.require_grid(self.transform.fixed, "fixed")
                 with self.stages("measure"):
-                    aligned = self.transform.affine_only().apply(
-                        start, "nearest", threads=self.threads
+                    (aligned,) = self.workplace.carry(
+                        self.transform.affine_only(), [(start, "nearest")], self.transform.fixed
                     )
                     wanted = None if labels is None else tuple(labels)
                     before = overlap(aligned.data, target.data, wanted)
                     wanted = tuple(before.labels) if wanted is None else wanted
                     after = overlap(moved.data, target.data, wanted)
-        with self.stages("measure"):
-            if moved is not None:
-                voxel = abs(float(np.linalg.det(moved.grid.affine[:3, :3])))
-                counts = count_labels(moved.data)
-                volumes = {label: n * voxel for label, n in counts.items() if label}
+        with self.stages("measure"), ThreadPoolExecutor(self.threads) as pool:
             moving, fixed = self.pair.moving, self.pair.fixed
+            compare = partial(similarity, local=local)
+            counts = None if moved is None else pool.submit(count_labels, moved.data)
+            alike_before = pool.submit(compare, moving.data, fixed.data)
             scaled = fixed.with_data(self.moved_scaled())
-            target_mask = foreground(fixed)
+            alike_after = pool.submit(compare, scaled.data, fixed.data)
+            masks = pool.map(foreground, (moving, scaled, fixed))
+            regular = measure_regularity(self.displacement, self.transform.fixed, self.threads)
+            if moved is not None and counts is not None:
+                voxel = abs(float(np.linalg.det(moved.grid.affine[:3, :3])))
+                volumes = {label: n * voxel for label, n in counts.result().items() if label}
+            mask_before, mask_after, target_mask = masks
             return Quality(
-                similarity_before=similarity(moving.data, fixed.data, local=local),
-                similarity_after=similarity(scaled.data, fixed.data, local=local),
-                regularity=measure_regularity(
-                    self.displacement, self.transform.fixed, self.threads
-                ),
+                similarity_before=alike_before.result(),
+                similarity_after=alike_after.result(),
+                regularity=regular,
                 overlap_before=before,
                 overlap_after=after,
-                foreground_before=mask_dice(foreground(moving), target_mask),
-                foreground_after=mask_dice(foreground(scaled), target_mask),
+                foreground_before=mask_dice(mask_before, target_mask),
+                foreground_after=mask_dice(mask_after, target_mask),
                 outside=self.pair.outside,
                 consistency=round_trip(self.transform, self.inverse, fixed)
                 if self.inverse

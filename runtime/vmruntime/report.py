@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from vmruntime.kernels import kernels_in_use
 from vmruntime.quality import Overlap, Quality
 from vmruntime.registrar import Registrar
 from vmruntime.registration import Registration
@@ -65,8 +66,9 @@ def build_report(
             "backend": registrar.backend.name,
             "version": registrar.backend.version,
             "device": registrar.backend.device,
-            "precision": registrar.manifest.precision,
+            "precision": registrar.backend.precision,
             "threads": registrar.threads,
+            "kernels": kernels_in_use(),
         },
         "inputs": {"moving": registration.pair.moving.name, "fixed": registration.pair.fixed.name},
         "versions": {

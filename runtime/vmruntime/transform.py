@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vmruntime.cubic import cubic_sampler
+from vmruntime.carrying import Carrying, Interpolation
 from vmruntime.displacement import Displacement
 from vmruntime.errors import GridMismatchError
 from vmruntime.grid import Grid
-from vmruntime.label_vote import label_sampler
-from vmruntime.mapping import SlabMap, displaced, voxel_map
-from vmruntime.sampling import Coordinates, Sampler, linear_sampler, nearest_sampler, over_slabs
+from vmruntime.kernels import native_kernels
+from vmruntime.mapping import SlabMap, displaced, native_map, voxel_map
+from vmruntime.sampling import over_slabs
 from vmruntime.volume import Volume
 
 __all__ = ["Interpolation", "Transform"]
-
-Interpolation = Literal["linear", "cubic", "nearest", "label"]
-
-
-def _winner_sampler(labels: NDArray[Any]) -> Sampler:
-    vote = label_sampler(labels)
-    return lambda coordinates: vote(coordinates)[0]
-
-
-SAMPLERS: dict[str, Callable[[NDArray[Any]], Sampler]] = {
-    "linear": linear_sampler,
-    "cubic": cubic_sampler,
-    "nearest": nearest_sampler,
-    "label": _winner_sampler,
-}
-
-REACH = 2
-"""Voxels beyond a voxel that an interpolation may look, with one to spare for rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,18 +107,9 @@ class Transform:
         volumes = [volume for volume, _ in images]
         for volume in volumes[1:]:
             volume.require_grid(volumes[0].grid, "moving")
-        bounds = _bounds(*(volume.data for volume in volumes))
-        moved, samplers = [], []
-        for volume, interpolation in images:
-            exact = interpolation in ("nearest", "label")
-            moved.append(np.zeros(output.shape, volume.data.dtype if exact else np.float32))
-            samplers.append(SAMPLERS[interpolation](_part(volume.data, bounds)))
-
-        def fill(part: tuple[slice, ...], coordinates: Coordinates) -> None:
-            for data, sample in zip(moved, samplers, strict=True):
-                data[part] = sample(coordinates)
-
-        self._over_what_sees(volumes[0].grid, bounds, output, fill, threads)
+        moved = self._carrying(output, volumes[0].grid, threads).carry(
+            [(volume.data, interpolation) for volume, interpolation in images]
+        )
         return [
             Volume(data, output, volume.header, volume.name)
             for data, volume in zip(moved, volumes, strict=True)
@@ -164,15 +136,7 @@ class Transform:
             float32, 0 to 1.
         """
         output = grid or self.fixed
-        winners = np.zeros(output.shape, labels.data.dtype)
-        shares = np.ones(output.shape, np.float32)
-        bounds = _bounds(labels.data)
-        sample = label_sampler(_part(labels.data, bounds))
-
-        def fill(part: tuple[slice, ...], coordinates: Coordinates) -> None:
-            winners[part], shares[part] = sample(coordinates)
-
-        self._over_what_sees(labels.grid, bounds, output, fill, threads)
+        winners, shares = self._carrying(output, labels.grid, threads).vote(labels.data)
         moved = Volume(winners, output, labels.header, labels.name)
         return moved, moved.with_data(shares)
 
@@ -181,13 +145,15 @@ class Transform:
         target = moving or self.moving
         return self._map(output, np.linalg.inv(target.affine) @ self.affine)
 
-    def displacement_mm(self, grid: Grid | None = None) -> NDArray[np.float32]:
+    def displacement_mm(self, grid: Grid | None = None, *, threads: int = 1) -> NDArray[np.float32]:
         """World offset ``A(p + u(p)) - p`` of every voxel of a grid.
 
         Parameters
         ----------
         grid
             In the fixed world; None for the fixed scan's grid.
+        threads
+            Number of threads to use.
 
         Returns
         -------
@@ -195,6 +161,11 @@ class Transform:
             ``(D, H, W, 3)`` float32, RAS+ mm.
         """
         output = grid or self.fixed
+        native = native_kernels()
+        if native:
+            start = self.displacement.grid if self.displacement else output
+            where = native_map(output, self.displacement, self.affine @ start.affine)
+            return native.offsets(where, output.affine, threads=threads)
         there = self._map(output, self.affine)
         here = voxel_map(output, None, output.affine)
         offset = np.empty((*output.shape, 3), np.float32)
@@ -203,7 +174,7 @@ class Transform:
             for axis, (to, start) in enumerate(zip(there(part), here(part), strict=True)):
                 offset[part, :, :, axis] = to - start
 
-        over_slabs(one_slab, output.shape)
+        over_slabs(one_slab, output.shape, threads)
         return offset
 
     def map_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -241,74 +212,10 @@ class Transform:
         with Outputs(force=force) as outputs:
             write_warp(outputs.image(path), self)
 
-    def _over_what_sees(
-        self,
-        moving: Grid,
-        bounds: NDArray[np.int64],
-        output: Grid,
-        fill: Callable[[tuple[slice, ...], Coordinates], None],
-        threads: int,
-    ) -> None:
-        """Call `fill` for slabs of the output that can see part of a moving grid.
-
-        The coordinates are those of the part. Scans are mostly background: leaving that out
-        halves the work, and more.
-        """
-        if (bounds[:, 0] >= bounds[:, 1]).any():
-            return
-        seen = moving.box(bounds)
-        box = self._box_that_sees(seen, output)
-        if (box[:, 0] >= box[:, 1]).any():
-            return
-        positions = self.voxel_map(output.box(box), seen)
-        (d, _), *others = box.tolist()
-        rest = tuple(slice(low, high) for low, high in others)
-
-        def one_slab(part: slice) -> None:
-            fill((slice(d + part.start, d + part.stop), *rest), positions(part))
-
-        over_slabs(one_slab, tuple(box[:, 1] - box[:, 0]), threads)
+    def _carrying(self, output: Grid, moving: Grid, threads: int) -> Carrying:
+        return Carrying(output, moving, self.affine, self.displacement, threads)
 
     def _map(self, output: Grid, from_world: NDArray[np.float64]) -> SlabMap:
         """`voxel_map` with an affine from the fixed world behind the displacement."""
         start = self.displacement.grid if self.displacement else output
         return voxel_map(output, self.displacement, from_world @ start.affine)
-
-    def _box_that_sees(self, seen: Grid, output: Grid) -> NDArray[np.int64]:
-        """Bounds ``(3, 2)`` of the output's voxels that can see a grid of the moving world."""
-        everything = np.array([(0, size) for size in output.shape])
-        corners = np.array(list(np.ndindex(2, 2, 2)))
-        reached = np.array([(-REACH, size - 1 + REACH) for size in seen.shape])
-        places = np.take_along_axis(reached, corners.T, axis=1).T
-        to_fixed = np.linalg.inv(self.affine) @ seen.affine
-        world = places @ to_fixed[:3, :3].T + to_fixed[:3, 3]
-        if self.displacement is not None:
-            # Whatever looks there lies at most the longest displacement away, along each axis.
-            model = self.displacement.grid.affine
-            voxels = (world - model[:3, 3]) @ np.linalg.inv(model[:3, :3]).T
-            longest = np.abs(self.displacement.data).max(axis=(1, 2, 3))
-            box = np.stack([voxels.min(axis=0) - longest, voxels.max(axis=0) + longest], axis=1)
-            places = np.take_along_axis(box, corners.T, axis=1).T
-            world = places @ model[:3, :3].T + model[:3, 3]
-        found = (world - output.affine[:3, 3]) @ np.linalg.inv(output.affine[:3, :3]).T
-        low, high = np.floor(found.min(axis=0)), np.ceil(found.max(axis=0)) + 1
-        bounds = np.stack([low, high], axis=1).astype(np.int64)
-        return np.clip(bounds, 0, everything[:, 1:])
-
-
-def _bounds(*images: NDArray[Any]) -> NDArray[np.int64]:
-    """First and one past the last index of other than zeros in any image; (0, 0) if none."""
-    bounds = []
-    used = images[0] != 0
-    for data in images[1:]:
-        used |= data != 0
-    for axes in ((1, 2), (0, 2), (0, 1)):
-        where = np.flatnonzero(used.any(axis=axes))
-        bounds.append((where[0], where[-1] + 1) if where.size else (0, 0))
-    return np.array(bounds, np.int64)
-
-
-def _part(data: NDArray[Any], bounds: NDArray[np.int64]) -> NDArray[Any]:
-    """What lies within bounds; one voxel where that is nothing, which no one looks at."""
-    part = data[tuple(slice(low, high) for low, high in bounds)]
-    return part if part.size else data[:1, :1, :1]

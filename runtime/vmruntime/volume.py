@@ -28,12 +28,16 @@ class Volume:
         NIfTI header whose codes, units and descriptions a saved file takes over, or None.
     name
         What messages call this volume, usually its path.
+    stored
+        The same values as `data` in a smaller integer type, such as their file's, or None: a GPU
+        is sent these.
     """
 
     data: NDArray[Any]
     grid: Grid
     header: Any = None
     name: str = "volume"
+    stored: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.data.shape != self.grid.shape:
@@ -44,7 +48,7 @@ class Volume:
 
     def with_data(self, data: NDArray[Any]) -> Volume:
         """The same grid and header with other data."""
-        return replace(self, data=data)
+        return replace(self, data=data, stored=None)
 
     def require_grid(self, grid: Grid, role: str) -> None:
         """Raise `GridMismatchError` where this does not lie on the grid of the `role` scan."""

@@ -1,4 +1,4 @@
-"""Warping a volume by a voxel displacement on the CPU, in numpy.
+"""Warping a volume by a voxel displacement on the CPU, by the compiled kernels or in numpy.
 
 The same function as the artifact's ``vxm::Warp3d``: displacement in voxels, identity added in
 float32, linear or nearest, zeros outside. Label images and scans in their own intensities go
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vmruntime.kernels import native_kernels
 from vmruntime.sampling import Sampler, linear_sampler, nearest_sampler, over_slabs
 
 __all__ = ["warp_linear", "warp_nearest"]
@@ -27,7 +28,7 @@ def warp_linear(
     volume
         ``(D, H, W)``, any real type.
     displacement
-        ``(3, D', H', W')`` float32, voxels of `volume`'s grid; finite.
+        ``(3, D', H', W')`` float32, voxels of `volume`'s grid.
     threads
         Number of threads to use.
 
@@ -36,6 +37,14 @@ def warp_linear(
     ndarray
         ``(D', H', W')`` float32.
     """
+    native = native_kernels()
+    if native and native.takes(volume, "linear"):
+        # float16 would come back as it came.
+        volume = volume.astype(np.float32) if volume.dtype.name == "float16" else volume
+        found: NDArray[np.float32] = native.warp(
+            volume[np.newaxis], displacement, "linear", threads=threads
+        )[0][0]
+        return found
     return _warp(linear_sampler(volume), np.dtype(np.float32), displacement, threads)
 
 
@@ -49,7 +58,7 @@ def warp_nearest(
     volume
         ``(D, H, W)``, any type; it is kept, and so is every value.
     displacement
-        ``(3, D', H', W')`` float32, voxels of `volume`'s grid; finite.
+        ``(3, D', H', W')`` float32, voxels of `volume`'s grid.
     threads
         Number of threads to use.
 
@@ -58,6 +67,12 @@ def warp_nearest(
     ndarray
         ``(D', H', W')`` of `volume`'s type.
     """
+    native = native_kernels()
+    if native and native.takes(volume, "nearest"):
+        labels: NDArray[Any] = native.warp(
+            volume[np.newaxis], displacement, "nearest", threads=threads
+        )[0][0]
+        return labels
     return _warp(nearest_sampler(volume), volume.dtype, displacement, threads)
 
 

@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from synthetic_scans import ORIENTATIONS, affine_of, oblique_affine, textured, waves
 from vmruntime import Displacement, Grid, Transform, Volume
+from vmruntime.carrying import Carrying
 from vmruntime.mapping import FADE, displaced, voxel_map
 
 VOXELS = 2e-4
@@ -283,9 +284,10 @@ def test_the_box_that_sees_changes_nothing(interpolation: str, seed: int) -> Non
 def test_the_box_is_smaller_than_everything() -> None:
     """Or the test above would test nothing."""
     transform = scene()
-    box = transform._box_that_sees(
-        transform.moving.box([(11, 12), (6, 7), (7, 8)]), transform.fixed
+    carrying = Carrying(
+        transform.fixed, transform.moving, transform.affine, transform.displacement, threads=1
     )
+    box = carrying.box_that_sees(transform.moving.box([(11, 12), (6, 7), (7, 8)]))
     assert np.prod(box[:, 1] - box[:, 0]) < 0.75 * np.prod(transform.fixed.shape)
 
 

@@ -124,14 +124,25 @@ def _products(level: Level, samples: Samples, pose: NDArray[np.float64]) -> NDAr
     for start in range(0, number, POINTS_PER_CHUNK):
         points = samples.points[:, start : start + POINTS_PER_CHUNK]
         columns = np.empty((15, points.shape[1]), np.float32)
-        columns[MOVING], gradient = values_and_gradients(level, linear @ points + shift)
+        columns[MOVING], gradient = values_and_gradients(level, _times(linear, points) + shift)
         by_axis = columns[POSE].reshape(3, 4, -1)
-        by_axis[:, 3] = to_world @ gradient
+        by_axis[:, 3] = _times(to_world, gradient)
         np.multiply(by_axis[:, 3:], points, out=by_axis[:, :3])
         columns[ONE] = 1
         columns[FIXED] = samples.values[start : start + POINTS_PER_CHUNK]
-        total += columns @ columns.T
+        # In float64, and without BLAS where the result is float32: what it rounds differs from
+        # processor to processor, and the last steps of a fit depend on it. As the C library does.
+        wide = columns.astype(np.float64)
+        total += wide @ wide.T
     return total
+
+
+def _times(matrix: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Product of a ``(3, 3)`` and a ``(3, N)`` array, summed in one order everywhere."""
+    product: NDArray[np.float32] = matrix[:, :1] * vectors[0]
+    product += matrix[:, 1:2] * vectors[1]
+    product += matrix[:, 2:] * vectors[2]
+    return product
 
 
 def _correlation(products: NDArray[np.float64]) -> float:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-__all__ = ["Backend", "TensorSpec"]
+if TYPE_CHECKING:
+    from vmruntime.cuda.device import Device
+
+__all__ = ["Backend", "DeviceBackend", "TensorSpec"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class Backend(Protocol):
     version: str
     """Engine's version."""
     device: str
-    """What it runs on, such as ``"cpu"``."""
+    """What it runs on, such as ``"cpu"`` or ``"cuda:0 NVIDIA H200"``."""
+    precision: str
+    """What the U-Net is computed in: ``"fp32"``, ``"bf16"`` or ``"fp16"``."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
@@ -56,3 +61,41 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release the engine's memory."""
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """A backend on an NVIDIA GPU, which can leave its inputs and outputs there.
+
+    Calls take turns: one run at a time uses the engine's memory.
+    """
+
+    gpu: Device
+    """The GPU, with the memory and the stream that `run` uses; closed with the backend."""
+
+    def run_on_device(
+        self,
+        feeds: Mapping[str, int],
+        outputs: Mapping[str, int],
+        shape: tuple[int, int, int],
+        stream: int,
+    ) -> None:
+        """Put one run on a stream, and come back without waiting for it.
+
+        Parameters
+        ----------
+        feeds, outputs
+            For each input, and for each output that is wanted, the address of a C-contiguous
+            float32 array in this GPU's memory, ``(1, C, D, H, W)``. They must stay until the
+            stream has passed.
+        shape
+            ``(D, H, W)``.
+        stream
+            The stream's handle (``cudaStream_t``).
+
+        Raises
+        ------
+        BackendError
+            The engine failed or is closed, or does not take such a grid. `DeviceLostError`: and it
+            is closed now. `DeviceMemoryError`: it can go on.
+        """

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vmruntime.cli.command import Command
-from vmruntime.cli.options import IntensityRuleText, Numbers
+from vmruntime.cli.options import DeviceText, IntensityRuleText, Numbers
 from vmruntime.version import __version__
 
 __all__ = ["main"]
@@ -109,17 +109,32 @@ FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "onnxruntime"]),
+    type=click.Choice(["auto", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]),
     default="auto",
     show_default=True,
-    help="Inference engine.",
+    help="Inference engine; auto: the best that this machine and MODEL allow (-v says why).",
 )
 @click.option(
     "--device",
-    type=click.Choice(["cpu"]),
-    default="cpu",
+    type=DeviceText(),
+    default="auto",
     show_default=True,
+    metavar="auto|cpu|cuda[:N]",
     help="What the engine runs on.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="What the U-Net is computed in; auto: the file's, or the engine's best.",
+)
+@click.option(
+    "--compression",
+    type=click.IntRange(0, 3),
+    default=1,
+    show_default=True,
+    help="How hard .nii.gz outputs are packed: 0 fastest, 3 smallest.",
 )
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="[default: all cores]")
 @click.option("--force", is_flag=True, help="Replace existing files.")
@@ -127,6 +142,8 @@ FILE = click.Path(path_type=Path)
 @click.version_option(__version__)
 def main(model: Path, moving: Path, fixed: Path, force: bool, **options: Any) -> None:
     """Register MOVING onto FIXED with MODEL (made by vm-export), and carry labels over.
+
+    MODEL is a model.onnx, or a plan for an NVIDIA GPU.
 
     Scans may have any orientation, voxel size and field of view.
 

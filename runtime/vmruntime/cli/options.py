@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["IntensityRuleText", "Numbers"]
+__all__ = ["DeviceText", "IntensityRuleText", "Numbers"]
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.3
@@ -40,6 +40,20 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic only since 
             whole = "whole " if self.kind is int else ""
             self.fail(f"{value!r} is not {amount} positive {whole}numbers separated by commas")
         return numbers
+
+
+class DeviceText(click.ParamType):  # type: ignore[type-arg]
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Check an option's value."""
+        kind, colon, number = str(value).partition(":")
+        numbered = kind == "cuda" and number.isascii() and number.isdigit()
+        if not (numbered if colon else kind in ("auto", "cpu", "cuda")):
+            self.fail(f"{value!r} is not one of auto, cpu, cuda, cuda:N")
+        return str(value)
 
 
 class IntensityRuleText(click.ParamType):  # type: ignore[type-arg]

@@ -28,9 +28,11 @@ def summary(facts: dict[str, Any]) -> str:
     rows.append(("seconds", "", f"{facts['wall']:.2f} (network {seconds['network']:.2f})"))
     table = "\n".join(f"{name:<18}{first:>10}  {second:>10}" for name, first, second in rows)
     engine = facts["engine"]
+    unverified = "" if engine["verified"] else ", unverified"
     return (
-        f"{engine['backend']} {engine['version']} on {engine['device']}, {engine['precision']}, "
-        f"{engine['threads']} threads; affine: {_affine(facts['affine'])}\n{table}"
+        f"{engine['backend']} {engine['version']} on {engine['device']}, {engine['precision']}"
+        f"{unverified}, {engine['threads']} threads, kernels {engine['kernels']}; "
+        f"affine: {_affine(facts['affine'])}\n{table}"
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
@@ -44,6 +45,12 @@ MILLIMETRES = {1: 1e3, 3: 1e-3}
 # must not make us allocate what it promises.
 MAX_GZIP_RATIO = 1040
 
+EXACT = ("u1", "i1", "u2", "i2")
+"""Types of integers that float32 holds exactly."""
+
+BLOCK = 32
+"""Voxels along each side of what is put in order at a time."""
+
 LARGEST_VALUE = 1e12
 """Squares of larger voxel values, summed up, leave the range of float32."""
 
@@ -60,7 +67,7 @@ def read_scan(source: Scan) -> Volume:
     Returns
     -------
     Volume
-        ``(D, H, W)`` float32, finite and not constant.
+        ``(D, H, W)`` float32, finite and not constant; the file's small integers as `stored`.
 
     Raises
     ------
@@ -71,11 +78,18 @@ def read_scan(source: Scan) -> Volume:
     if isinstance(source, Volume):
         with np.errstate(over="ignore"):  # becomes infinite, which is refused below
             volume = source.with_data(np.asarray(source.data, dtype=np.float32))
+        stored = source.data if _is_exact(source.data.dtype) else source.stored
     else:
         image, name = open_image(source)
-        volume = volume_of(image, name, _data(image, name, np.float32))
+        stored = None
+        if isinstance(source, str | os.PathLike) and _is_unscaled(image):
+            stored = _in_c_order(_data(image, name, None))
+            data = stored.astype(np.float32)
+        else:
+            data = _in_c_order(_data(image, name, np.float32))
+        volume = volume_of(image, name, data)
     _check_values(volume)
-    return volume
+    return volume if stored is None else replace(volume, stored=stored)
 
 
 def read_labels(source: Scan) -> Volume:
@@ -134,6 +148,31 @@ def open_image(source: str | os.PathLike[str] | SpatialImage) -> tuple[SpatialIm
         ) from error
 
 
+def _in_c_order(data: NDArray[Any]) -> NDArray[Any]:
+    """Voxels as everything after reading wants them; files have the first axis run fastest.
+
+    In blocks that fit the cache for both orders: a third of the time of numpy's own copy.
+    """
+    if data.flags.c_contiguous:
+        return np.asarray(data)
+    ordered = np.empty(data.shape, data.dtype)
+    for i in range(0, data.shape[0], BLOCK):
+        for k in range(0, data.shape[2], BLOCK):
+            part = slice(i, i + BLOCK), slice(None), slice(k, k + BLOCK)
+            ordered[part] = data[part]
+    return ordered
+
+
+def _is_exact(dtype: np.dtype[Any]) -> bool:
+    return dtype.isnative and dtype.str[1:] in EXACT
+
+
+def _is_unscaled(image: SpatialImage) -> bool:
+    """Whether a file's voxels are small integers that mean themselves."""
+    scale = getattr(image.dataobj, "slope", 0), getattr(image.dataobj, "inter", 0)
+    return scale == (1, 0) and _is_exact(image.get_data_dtype())
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep nibabel from printing what it finds in a header; what it cannot repair it raises."""
@@ -156,14 +195,14 @@ def _load(path: Path) -> SpatialImage:
         return cast(SpatialImage, nib.load(path))
     # nib.load leaves these open, and reads them to a footer behind the voxels: a little further
     # stands gzip's checksum.
-    with gzip.open(path) if suffix == ".mgz" else open(path, "rb") as stream:
+    with igzip.open(path) if suffix == ".mgz" else open(path, "rb") as stream:
         image: Any = nib.MGHImage.from_stream(cast(Any, stream))
         _read_to_end(stream)
     image.dataobj.file_like = str(path)
     return cast(SpatialImage, image)
 
 
-def _read_to_end(stream: IO[bytes] | gzip.GzipFile) -> None:
+def _read_to_end(stream: IO[bytes] | igzip.IGzipFile) -> None:
     while stream.read(1 << 20):
         pass
 
@@ -216,7 +255,7 @@ def _voxels(image: Any, dtype: type | None) -> NDArray[Any]:
     filename = _file(image)
     if filename and filename.lower().endswith(".gz") and isinstance(image, nib.Nifti1Image):
         # gzip's checksum stands behind the voxels, where nibabel never looks.
-        with gzip.open(filename) as stream:
+        with igzip.open(filename) as stream:
             data = _array(type(image).from_stream(stream), dtype)
             _read_to_end(stream)
         return data

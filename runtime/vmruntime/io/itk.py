@@ -16,7 +16,7 @@ import numpy as np
 from vmruntime.chain import WarpStep
 from vmruntime.errors import ScanError, TransformError, one_line
 from vmruntime.grid import Grid
-from vmruntime.io.nifti import save_image
+from vmruntime.io.nifti import COMPRESSION, save_image
 from vmruntime.transform import Transform
 
 __all__ = ["read_warp", "write_warp"]
@@ -80,7 +80,9 @@ def read_warp(path: str | os.PathLike[str]) -> WarpStep:
     return WarpStep(offsets, grid)
 
 
-def write_warp(path: str | os.PathLike[str], transform: Transform) -> None:
+def write_warp(
+    path: str | os.PathLike[str], transform: Transform, compression: int = COMPRESSION
+) -> None:
     """Write a transform as an ITK displacement field.
 
     Parameters
@@ -89,6 +91,8 @@ def write_warp(path: str | os.PathLike[str], transform: Transform) -> None:
         ``.nii`` or ``.nii.gz``; overwritten.
     transform
         Fixed to moving.
+    compression
+        See `vmruntime.io.nifti.save_image`.
 
     Raises
     ------
@@ -102,4 +106,4 @@ def write_warp(path: str | os.PathLike[str], transform: Transform) -> None:
     image.header.set_xyzt_units("mm")
     image.set_qform(transform.fixed.affine, code=1)
     image.set_sform(transform.fixed.affine, code=1)
-    save_image(image, path)
+    save_image(image, path, compression)

@@ -11,13 +11,18 @@ from isal import igzip
 
 from vmruntime.volume import Volume
 
-__all__ = ["save_image", "write_volume"]
+__all__ = ["COMPRESSION", "save_image", "write_volume"]
+
+COMPRESSION = 1
+"""Level that files are packed with unless another is asked for."""
 
 FLOAT32 = 1e-6
 """Affines that differ by less are the same one, rounded to a header's single precision."""
 
 
-def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
+def write_volume(
+    path: str | os.PathLike[str], volume: Volume, compression: int = COMPRESSION
+) -> None:
     """Write a volume as NIfTI with its header's codes, units and description.
 
     Parameters
@@ -27,6 +32,8 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
     volume
         Its header, where it has a NIfTI one, says the version, qform and sform codes, units and
         description of the file; its grid says where the voxels lie.
+    compression
+        See `save_image`.
 
     Raises
     ------
@@ -54,11 +61,22 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
         image.set_qform(affine, code=codes[0])
         image.set_sform(affine, code=codes[1])
     image.set_data_dtype(volume.data.dtype)
-    save_image(image, path)
+    save_image(image, path, compression)
 
 
-def save_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
+def save_image(
+    image: nib.Nifti1Image, path: str | os.PathLike[str], compression: int = COMPRESSION
+) -> None:
     """Write a NIfTI image, packed where the name ends in ``.gz``; the same bytes every time.
+
+    Parameters
+    ----------
+    image
+        What to write.
+    path
+        ``.nii`` or ``.nii.gz``; overwritten.
+    compression
+        Level of isal, 0 (fastest) to 3 (smallest).
 
     Raises
     ------
@@ -72,6 +90,6 @@ def save_image(image: nib.Nifti1Image, path: str | os.PathLike[str]) -> None:
     # which would make equal images different files.
     with (
         open(path, "wb") as file,
-        igzip.IGzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+        igzip.IGzipFile("", "wb", compresslevel=compression, fileobj=file, mtime=0) as packed,
     ):
         image.to_stream(packed)

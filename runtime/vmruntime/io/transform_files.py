@@ -9,6 +9,7 @@ import numpy as np
 from vmruntime.chain import AffineStep, Chain, WarpStep
 from vmruntime.io.itk import write_warp
 from vmruntime.io.itk_composite import require_h5py, write_composite
+from vmruntime.io.nifti import COMPRESSION
 from vmruntime.transform import Transform
 
 __all__ = ["TRANSFORM_SUFFIXES", "require_writer", "write_transform"]
@@ -28,7 +29,9 @@ def require_writer(path: str | os.PathLike[str]) -> None:
         require_h5py()
 
 
-def write_transform(path: str | os.PathLike[str], transform: Transform) -> None:
+def write_transform(
+    path: str | os.PathLike[str], transform: Transform, compression: int = COMPRESSION
+) -> None:
     """Write a transform, fixed to moving.
 
     Parameters
@@ -38,6 +41,8 @@ def write_transform(path: str | os.PathLike[str], transform: Transform) -> None:
         ``.h5``: an ITK composite of displacement field and affine, each as it is. Overwritten.
     transform
         What to write.
+    compression
+        Of a ``.nii.gz``, see `vmruntime.io.nifti.save_image`.
 
     Raises
     ------
@@ -47,7 +52,7 @@ def write_transform(path: str | os.PathLike[str], transform: Transform) -> None:
         A composite was asked for, and h5py is not installed.
     """
     if not os.fspath(path).lower().endswith(".h5"):
-        write_warp(path, transform)
+        write_warp(path, transform, compression)
         return
     deformation = Transform(
         transform.fixed, transform.fixed, np.eye(4), transform.displacement

@@ -2,6 +2,7 @@
 
 from vmruntime.quality.agreement import Agreement, agreement
 from vmruntime.quality.consistency import Consistency, consistency
+from vmruntime.quality.effect import Effect, effect
 from vmruntime.quality.jacobian import (
     Regularity,
     jacobian_determinant,
@@ -15,6 +16,7 @@ from vmruntime.quality.similarity import Similarity, similarity
 __all__ = [
     "Agreement",
     "Consistency",
+    "Effect",
     "Overlap",
     "Quality",
     "Regularity",
@@ -22,6 +24,7 @@ __all__ = [
     "agreement",
     "consistency",
     "count_labels",
+    "effect",
     "jacobian_determinant",
     "mask_dice",
     "overlap",

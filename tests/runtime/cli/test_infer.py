@@ -16,16 +16,22 @@ from command_line import one_error_line
 from synthetic_scans import MODEL_SHAPE, affine_of, parcellation, textured, write_nifti
 from vmruntime import Registrar, __version__
 from vmruntime.cli.infer import main as vm_infer
+from vmruntime.cuda.probe import probe
 from vmruntime.io.affine_files import read_affine, write_affine
 from vmruntime.io.images import read_labels, read_scan
+from vmruntime.kernels import kernels_in_use
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
 def everything(infer: Run, tmp_path: Path, pair: dict[str, Path]) -> Result:
-    """A run that writes all outputs but the figure."""
+    """A run of the reference engine that writes all outputs but the figure."""
     return infer(
+        "--backend",
+        "onnxruntime",
+        "--device",
+        "cpu",
         moved=tmp_path / "moved.nii.gz",
         warp=tmp_path / "warp.nii.gz",
         inverse_warp=tmp_path / "inverse.nii",
@@ -46,7 +52,7 @@ def test_writes_everything(everything: Result, tmp_path: Path) -> None:
 def test_the_files_are_what_the_library_gives(
     everything: Result, tmp_path: Path, tiny_artifact: Path, pair: dict[str, Path]
 ) -> None:
-    with Registrar.load(tiny_artifact, threads=2) as registrar:
+    with Registrar.load(tiny_artifact, backend="onnxruntime", device="cpu", threads=2) as registrar:
         result = registrar.register(pair["moving"], pair["fixed"], inverse=True)
         labels = result.warp_labels(pair["moving_seg"])
     moved = nib.load(tmp_path / "moved.nii.gz")
@@ -97,6 +103,7 @@ def test_report(everything: Result, tmp_path: Path, tiny_artifact: Path) -> None
     assert facts["engine"]["device"] == "cpu"
     assert facts["engine"]["precision"] == "fp32"
     assert facts["engine"]["threads"] == 2
+    assert facts["engine"]["verified"] is True
     assert facts["versions"]["voxelmorph-deploy"] == __version__
     with Registrar.load(tiny_artifact) as registrar:
         assert facts["manifest"] == json.loads(json.dumps(registrar.manifest.to_dict()))
@@ -105,7 +112,7 @@ def test_report(everything: Result, tmp_path: Path, tiny_artifact: Path) -> None
 def test_summary(everything: Result) -> None:
     lines = everything.stdout.splitlines()
     assert lines[0].startswith("onnxruntime ")
-    assert lines[0].endswith("on cpu, fp32, 2 threads; affine: none")
+    assert lines[0].endswith(f"on cpu, fp32, 2 threads, kernels {kernels_in_use()}; affine: none")
     assert lines[1].split() == ["before", "after"]
     assert [line.split("  ")[0] for line in lines[2:]] == [
         "MSE", "NCC", "Dice, 4 labels", "folding", "inverse", "seconds",
@@ -151,9 +158,20 @@ def test_one_output_is_enough(infer: Run, tmp_path: Path, option: str) -> None:
 def test_verbose_says_what_is_done(infer: Run, tmp_path: Path) -> None:
     result = infer("-v", moved=tmp_path / "moved.nii")
     assert result.exit_code == 0
-    assert [line.removesuffix(" ...") for line in result.stderr.splitlines()][:2] == [
-        "load", "read",
-    ]  # fmt: skip
+    lines = [line.removesuffix(" ...") for line in result.stderr.splitlines()]
+    said = [line for line in lines if not line.startswith("passed over ")]
+    assert said[:2] == ["load", "read"]
+
+
+def test_verbose_says_why_an_engine_was_passed_over(infer: Run, tmp_path: Path) -> None:
+    if probe().devices:
+        pytest.skip("there is a GPU here")
+    result = infer("-v", "--backend", "onnxruntime", moved=tmp_path / "moved.nii")
+    assert result.exit_code == 0
+    passed = [line for line in result.stderr.splitlines() if line.startswith("passed over ")]
+    assert passed == [f"passed over onnxruntime on cuda: {probe().reason}"]
+    assert result.stdout.startswith("onnxruntime ")
+    assert " on cpu, fp32, " in result.stdout
 
 
 def test_warnings_are_on_stderr(infer: Run, tmp_path: Path) -> None:
@@ -303,6 +321,21 @@ def test_scans_of_any_grid(infer: Run, native: dict[str, Path], shear: Path) -> 
     assert np.abs(found - moved)[inner].max() < 1e-3 * 255
 
 
+def test_compression_changes_the_size_and_nothing_else(infer: Run, tmp_path: Path) -> None:
+    sizes, moved, warps = [], [], []
+    for level in (0, 3):
+        files = [tmp_path / f"{name}{level}.nii.gz" for name in ("moved", "warp")]
+        result = infer("--compression", str(level), moved=files[0], warp=files[1])
+        assert result.exit_code == 0, result.stderr
+        sizes.append([path.stat().st_size for path in files])
+        moved.append(np.asarray(nib.load(files[0]).dataobj))
+        warps.append(np.asarray(nib.load(files[1]).dataobj))
+    assert sizes[1][0] < sizes[0][0]
+    assert sizes[1][1] < sizes[0][1]
+    np.testing.assert_array_equal(*moved)
+    np.testing.assert_array_equal(*warps)
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.tfm", "a.mat", "a.lta"])
 def test_the_affine_is_written(infer: Run, native: dict[str, Path], shear: Path, name: str) -> None:
     out = shear.parent / f"written_{name}"
@@ -401,7 +434,10 @@ def test_the_stages_do_not_exceed_the_wall(
         (["--moving-intensity", "divide:0"], "is no intensity rule"),
         (["--backend", "tensorflow"], "'tensorflow' is not one of"),
         (["--device", "tpu"], "'tpu' is not"),
+        (["--device", "cuda:first"], "'cuda:first' is not one of auto, cpu, cuda, cuda:N"),
+        (["--precision", "int8"], "'int8' is not one of"),
         (["--threads", "0"], "0 is not in the range"),
+        (["--compression", "4"], "4 is not in the range"),
         (["--dice-labels", "1,x"], "positive whole numbers"),
         (["--sharpen"], "No such option"),
     ],
