@@ -16,9 +16,10 @@ from vmexport.checkpoints import Checkpoint, read_checkpoint
 from vmexport.errors import ExportError
 from vmexport.graph.build import build_model, with_manifest
 from vmexport.networks import RegistrationNetwork
-from vmexport.verification import Limits, Pair, pair_from_files, phantom_pair, verify
+from vmexport.precision import PrecisionPlan, convert_with_plan, faithful, plan_limits
+from vmexport.verification import Limits, VerifyOn, choose_pair, phantom_pair, verify
 from vmruntime.artifact import Artifact
-from vmruntime.backends import open_backend
+from vmruntime.backends.onnxruntime import OnnxRuntimeBackend
 from vmruntime.intensity import IntensityRule
 from vmruntime.io.images import Scan
 from vmruntime.io.outputs import Outputs
@@ -77,6 +78,7 @@ def export_artifact(
     verify_fixed_labels: Scan | None = None,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
+    plan: PrecisionPlan | None = None,
 ) -> Manifest:
     """Export a trained network to an ONNX artifact, verified before it gets its name.
 
@@ -97,6 +99,8 @@ def export_artifact(
         Replace an existing file.
     progress
         Called with what begins now.
+    plan
+        The number format of each layer, in place of the options' precision.
 
     Returns
     -------
@@ -118,10 +122,7 @@ def export_artifact(
     """
     options = options or ExportOptions()
     announce = progress or (lambda _: None)
-    if (verify_moving is None) != (verify_fixed is None):
-        raise ExportError("a pair to verify on needs both a moving and a fixed scan")
-    if verify_moving is None and not (verify_moving_labels is None is verify_fixed_labels):
-        raise ExportError("labels to verify with need their scans: give the moving and fixed scan")
+    scans = VerifyOn(verify_moving, verify_fixed, verify_moving_labels, verify_fixed_labels)
     with Outputs(force=force) as outputs:
         temporary = outputs.file(output, (".onnx",))
         announce("reading the checkpoint")
@@ -129,16 +130,8 @@ def export_artifact(
         shape = _shape(network, options)
         manifest = _manifest(network, origin, options, shape)
         channels = (manifest.moving_channels, manifest.fixed_channels)
-        pairs = [
-            _pair(
-                manifest,
-                shape,
-                verify_moving,
-                verify_fixed,
-                verify_moving_labels,
-                verify_fixed_labels,
-            )
-        ]
+        voxel_size = manifest.voxel_size
+        pairs = [choose_pair(manifest, shape, scans)]
         if options.dynamic:
             # A second, odd grid shows that nothing of the traced one was kept.
             other = tuple(manifest.stride * n for n in (2, 3, 4))
@@ -155,16 +148,20 @@ def export_artifact(
         temporary.write_bytes(with_manifest(model, manifest))
         announce("verifying against the checkpoint")
         limits = Limits.of(options.precision, options.max_error, options.p99_error)
-        artifact = Artifact.read(temporary)
-        backend = open_backend(artifact, "onnxruntime")
-        try:
-            reports = [
-                verify(network, backend, pair, manifest.voxel_size, limits) for pair in pairs
-            ]
-        finally:
-            backend.close()
+        if plan is not None:  # the limits given are of what the plan makes
+            limits = Limits.of("fp32")
+        artifact = faithful(Artifact.read(temporary))
+        reports = [
+            # One backend a pair: `verify` closes it, for what memory it holds.
+            verify(network, OnnxRuntimeBackend(artifact, arena=False), pair, voxel_size, limits)
+            for pair in pairs
+        ]
         manifest = replace(manifest, verification=reports[0])
         temporary.write_bytes(with_manifest(model, manifest))
+        if plan is not None:
+            limits = plan_limits(plan, options.max_error, options.p99_error)
+            exact = Artifact.read(temporary)
+            manifest = convert_with_plan(exact, temporary, plan, pairs, limits, announce).manifest
     return manifest
 
 
@@ -228,21 +225,3 @@ def _shape(network: nn.Module, options: ExportOptions) -> tuple[int, int, int]:
         )
     d, h, w = (int(size) for size in shape)
     return d, h, w
-
-
-def _pair(
-    manifest: Manifest,
-    shape: tuple[int, int, int],
-    moving: Scan | None,
-    fixed: Scan | None,
-    moving_labels: Scan | None,
-    fixed_labels: Scan | None,
-) -> Pair:
-    if moving is None or fixed is None:
-        return phantom_pair(shape, (manifest.moving_channels, manifest.fixed_channels))
-    if (manifest.moving_channels, manifest.fixed_channels) != (1, 1):
-        raise ExportError(
-            "scans to verify on have one channel, the model takes more; "
-            "leave them out to verify on a phantom"
-        )
-    return pair_from_files(manifest, moving, fixed, moving_labels, fixed_labels)

@@ -5,6 +5,7 @@
     VMError (vmruntime.errors)
     ├── CheckpointError     a file is no checkpoint that can be read
     ├── ExportError         a network cannot be turned into an artifact
+    │   └── EngineBuildError    an artifact cannot be turned into an engine
     └── VerificationError   the artifact does not do what its source does
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from vmruntime.errors import VMError
 
-__all__ = ["CheckpointError", "ExportError", "VerificationError"]
+__all__ = ["CheckpointError", "EngineBuildError", "ExportError", "VerificationError"]
 
 
 class CheckpointError(VMError):
@@ -21,6 +22,10 @@ class CheckpointError(VMError):
 
 class ExportError(VMError):
     """A network cannot be turned into an artifact as asked."""
+
+
+class EngineBuildError(ExportError):
+    """An artifact cannot be turned into an engine as asked, or became one that is not as asked."""
 
 
 class VerificationError(VMError):

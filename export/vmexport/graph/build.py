@@ -15,12 +15,13 @@ from torch.export import Dim
 
 from vmexport.errors import ExportError
 from vmexport.graph.artifact_module import INPUTS, ArtifactModule, output_names
+from vmexport.graph.half_kernels import half_kernels
 from vmexport.graph.identity_grids import compute_identity_grids
+from vmexport.graph.manifest_props import with_manifest
 from vmexport.graph.tidy import name_free_axes, remove_traces
 from vmexport.graph.warp3d import DOMAIN, OPSET, VERSION, translations, warp3d_function
 from vmexport.networks import RegistrationNetwork
 from vmruntime.errors import one_line
-from vmruntime.manifest import MANIFEST_KEY, Manifest
 
 __all__ = ["build_model", "with_manifest"]
 
@@ -113,12 +114,6 @@ def build_model(
     return model
 
 
-def with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
-    """Serialize a model with its manifest among the ``metadata_props``."""
-    onnx.helper.set_model_props(model, {MANIFEST_KEY: manifest.to_json()})
-    return bytes(model.SerializeToString(deterministic=True))
-
-
 def _halved(source: nn.Module) -> RegistrationNetwork:
     if not isinstance(source, RegistrationNetwork):
         raise ExportError(
@@ -126,6 +121,10 @@ def _halved(source: nn.Module) -> RegistrationNetwork:
             "does not tell; export it in fp32, or read the weights through a checkpoint layout"
         )
     halved = copy.deepcopy(source)
+    for module in halved.modules():
+        if isinstance(module, nn.Conv3d):
+            kernels = half_kernels(module.weight.detach().numpy())
+            module.weight.data = torch.from_numpy(kernels).float()
     halved.unet.half()
     halved.flow.half()
     return halved

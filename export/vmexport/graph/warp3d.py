@@ -29,9 +29,11 @@ Warp3d <mode: string = "linear", padding: string = "zeros"> (volume, displacemen
 {
     zero = Constant <value = int64 {0}> ()
     one = Constant <value = int64 {1}> ()
-    one_size = Constant <value = int64[1] {1}> ()
     half = Constant <value = float {0.5}> ()
     two = Constant <value = float {2.0}> ()
+    before = Constant <value = float {-3.0}> ()
+    beyond = Constant <value = float {3.0}> ()
+    one_size = Constant <value = int64[1] {1}> ()
     along_d = Constant <value = int64[4] {1, -1, 1, 1}> ()
     along_h = Constant <value = int64[4] {1, 1, -1, 1}> ()
     along_w = Constant <value = int64[4] {1, 1, 1, -1}> ()
@@ -79,7 +81,11 @@ Warp3d <mode: string = "linear", padding: string = "zeros"> (volume, displacemen
     centred_w = Sub (share_w, half)
     centred = Concat <axis = 1> (centred_w, centred_h, centred_d)
     grid_first = Mul (centred, two)
-    grid = Transpose <perm = [0, 2, 3, 4, 1]> (grid_first)
+
+    unknown = IsNaN (grid_first)
+    known = Where (unknown, before, grid_first)
+    near = Clip (known, before, beyond)
+    grid = Transpose <perm = [0, 2, 3, 4, 1]> (near)
 
     samples = Cast <to = 1> (volume)
     sampled = GridSample <align_corners = 1, mode: string = @mode,
@@ -87,6 +93,10 @@ Warp3d <mode: string = "linear", padding: string = "zeros"> (volume, displacemen
     moved = CastLike (sampled, volume)
 }
 """
+# GridSample with align_corners: voxel 0 is -1, the last voxel is 1. NaN, infinite and huge
+# coordinates, which ONNX leaves open, are put where nothing is: 3 and -3 lie a voxel or more
+# outside on any axis of two voxels or more. On an axis of one voxel GridSample sees that voxel
+# everywhere.
 
 
 def warp3d_function() -> onnx.FunctionProto:

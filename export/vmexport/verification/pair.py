@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vmexport.errors import ExportError
 from vmruntime.errors import GridMismatchError
 from vmruntime.intensity import IntensityRule
 from vmruntime.io.images import Scan, read_labels, read_scan
 from vmruntime.manifest import Manifest
+from vmruntime.phantom import phantom_heads
 
-__all__ = ["Pair", "pair_from_files", "phantom_pair"]
-
-SHELLS = (1.0, 0.8, 0.55, 0.25)
-"""Radii of the phantom's nested structures, as a share of its outline; labels 1, 2, 3, 4."""
-
-WHITE, GREY, DARK = 0.45, 0.3, 0.1
-"""Intensities of FreeSurfer's normalised T1 scans, as a share of 255."""
+__all__ = ["Pair", "VerifyOn", "choose_pair", "pair_from_files", "phantom_pair"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +37,55 @@ class Pair:
     fixed: NDArray[np.float32]
     moving_labels: NDArray[Any] | None = None
     fixed_labels: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class VerifyOn:
+    """The scans that a user wants a model verified on; a phantom where there are none.
+
+    Parameters
+    ----------
+    moving, fixed
+        On the model's grid.
+    moving_labels, fixed_labels
+        Their segmentations.
+    """
+
+    moving: Scan | None = None
+    fixed: Scan | None = None
+    moving_labels: Scan | None = None
+    fixed_labels: Scan | None = None
+
+    def __post_init__(self) -> None:
+        if (self.moving is None) != (self.fixed is None):
+            raise ExportError("a pair to verify on needs both a moving and a fixed scan")
+        if self.moving is None and not (self.moving_labels is None is self.fixed_labels):
+            raise ExportError(
+                "labels to verify with need their scans: give the moving and fixed scan"
+            )
+
+
+def choose_pair(manifest: Manifest, shape: tuple[int, int, int], scans: VerifyOn) -> Pair:
+    """The scans that were given, or a phantom on a grid of this shape.
+
+    Raises
+    ------
+    ExportError
+        Scans were given for a model of several channels.
+    ScanError, GridMismatchError
+        A scan cannot be used.
+    """
+    channels = (manifest.moving_channels, manifest.fixed_channels)
+    if scans.moving is None or scans.fixed is None:
+        return phantom_pair(shape, channels)
+    if channels != (1, 1):
+        raise ExportError(
+            "scans to verify on have one channel, the model takes more; "
+            "leave them out to verify on a phantom"
+        )
+    return pair_from_files(
+        manifest, scans.moving, scans.fixed, scans.moving_labels, scans.fixed_labels
+    )
 
 
 def pair_from_files(
@@ -80,33 +125,14 @@ def pair_from_files(
 
 
 def phantom_pair(shape: tuple[int, int, int], channels: tuple[int, int] = (1, 1)) -> Pair:
-    """Two ball-shaped heads of nested structures with folded outlines, for any grid.
-
-    Not a brain, but scans as a network meets them: a dark background, smooth regions with sharp
-    borders, noise, and shapes that differ by a few voxels. Always the same for one shape.
+    """Two made-up heads on any grid, see `vmruntime.phantom`.
 
     Parameters
     ----------
     shape
         ``(D, H, W)``.
     channels
-        Channels of the moving and of the fixed scan; further channels repeat the first, dimmed.
+        Channels of the moving and of the fixed scan.
     """
-    noise = np.random.default_rng(0)
-    axes = [np.linspace(-1.2, 1.2, size, dtype=np.float32) for size in shape]
-    d, h, w = np.meshgrid(*axes, indexing="ij", sparse=True)
-    scans, segmentations = [], []
-    for phase, count in zip((0.0, 0.7), channels, strict=True):
-        # The outline's radius changes with direction; the phase makes the second head another one.
-        folds = 0.05 * np.sin(7 * d + phase) * np.sin(6 * h - phase) + 0.06 * np.sin(4 * w + phase)
-        radius = np.sqrt(d**2 + (h * (1.05 - 0.1 * phase)) ** 2 + w**2) * (1 + folds)
-        labels = np.zeros(shape, np.uint8)
-        for label, shell in enumerate(SHELLS, start=1):
-            labels[radius < shell] = label
-        levels = np.array([0, GREY, WHITE, GREY, DARK], np.float32)
-        scan = levels[labels] * (1 + 0.1 * np.sin(2 * d + h))
-        scan += (labels > 0) * noise.normal(0, 0.01, shape).astype(np.float32)
-        dimming = 0.9 ** np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1)
-        scans.append(scan.astype(np.float32) * dimming)
-        segmentations.append(labels)
-    return Pair("phantom", scans[0], scans[1], segmentations[0], segmentations[1])
+    (moving, moving_labels), (fixed, fixed_labels) = phantom_heads(shape, channels)
+    return Pair("phantom", moving, fixed, moving_labels, fixed_labels)

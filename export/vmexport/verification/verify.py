@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from vmexport.errors import VerificationError
-from vmexport.graph.artifact_module import ArtifactModule, output_names
+from vmexport.verification.compare import compare, run_backend
 from vmexport.verification.limits import Limits
 from vmexport.verification.pair import Pair
 from vmruntime.backends import Backend
-from vmruntime.quality import agreement, overlap, regularity
-from vmruntime.warp import warp_nearest
 
-__all__ = ["verify"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["reference_outputs", "verify"]
 
 
 def verify(
@@ -46,62 +43,37 @@ def verify(
     Returns
     -------
     dict
-        For the manifest: the pair's name, engine, limits, displacement error (`Agreement`), the
-        inverse's where there is one, largest difference of the moved scan, Dice and folding of
-        source and artifact.
+        As `compare` gives it, for the manifest.
 
     Raises
     ------
     VerificationError
         A displacement is over its limit.
     """
-    names = [spec.name for spec in backend.outputs]
-    feeds = {"moving": pair.moving[np.newaxis], "fixed": pair.fixed[np.newaxis]}
+    found = run_backend(backend, pair)
+    backend.close()  # an engine keeps its working memory, gigabytes, and PyTorch needs as much
+    engine = f"{backend.name} {backend.version} {backend.device}"
+    return compare(reference_outputs(source, pair), found, pair, voxel_size, limits, engine=engine)
+
+
+def reference_outputs(source: nn.Module, pair: Pair) -> dict[str, NDArray[np.float32]]:
+    """Every output that an artifact of this network should give on a pair, by PyTorch.
+
+    Parameters
+    ----------
+    source
+        The network in float32.
+    pair
+        The scans.
+    """
+    import torch
+
+    from vmexport.graph.artifact_module import ArtifactModule, output_names
+    from vmexport.verification.frugal import frugal
+
+    d, h, w = pair.moving.shape[1:]
+    module = ArtifactModule(frugal(source, (d, h, w))).eval()
     with torch.inference_mode():
-        tensors = [torch.from_numpy(array) for array in feeds.values()]
-        expected = [tensor.numpy()[0] for tensor in ArtifactModule(source).eval()(*tensors)]
-    reference = dict(zip(output_names(source), expected, strict=True))
-    if names != list(reference):
-        raise VerificationError(
-            f"the artifact gives {', '.join(names)}, its source {', '.join(reference)}; "
-            "nothing was written"
-        )
-    outputs = backend.run(feeds, names)
-    found: dict[str, NDArray[np.float32]] = {name: outputs[name][0] for name in names}
-
-    report: dict[str, Any] = {
-        "pair": pair.name,
-        "engine": f"{backend.name} {backend.version} {backend.device}",
-        "limits": {"max": limits.max, "p99": limits.p99},
-    }
-    for name in names[1:]:
-        if found[name].shape != reference[name].shape:
-            raise VerificationError(
-                f"the artifact's {name} has shape {found[name].shape}, the checkpoint's "
-                f"{reference[name].shape}; nothing was written"
-            )
-        error = agreement(reference[name], found[name], voxel_size)
-        limits.require(error)
-        report[name] = _rounded(asdict(error))
-    report["moved_max"] = _short(np.abs(found["moved"] - reference["moved"]).max())
-    for who, displacement in (("source", reference), ("artifact", found)):
-        report[who] = _registration(pair, displacement["displacement"])
-    return report
-
-
-def _registration(pair: Pair, displacement: NDArray[np.float32]) -> dict[str, Any]:
-    """Dice and folding that a displacement gives on the pair."""
-    figures: dict[str, Any] = {"folding_percent": _short(regularity(displacement).folding_percent)}
-    if pair.moving_labels is not None and pair.fixed_labels is not None:
-        moved = warp_nearest(pair.moving_labels, displacement)
-        figures["dice"] = _short(overlap(moved, pair.fixed_labels).mean)
-    return figures
-
-
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: _short(v) if isinstance(v, float) else list(v) for k, v in values.items()}
-
-
-def _short(value: float) -> float:
-    """Four digits: the manifest must fit into 4096 bytes of a TensorRT plan."""
-    return float(f"{value:.4g}")
+        scans = (torch.from_numpy(scan[np.newaxis]) for scan in (pair.moving, pair.fixed))
+        outputs = module(*scans)
+    return dict(zip(output_names(source), (o.numpy()[0] for o in outputs), strict=True))
