@@ -1,22 +1,27 @@
 # make demo   set up, export the demo model, register the phantom pair, look at demo/qc.png
 # make test   lint, types and all tests
+# make bench  every engine and its peers on this machine (bench-engines, -scaling, -cold, -classical,
+#             -real_pairs: a part); needs the models and scans of ../shared/assets
 # make setup  only the set-up: .venv with the tested versions of constraints.txt
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What the compiled kernels are made of: a change is compiled before anything else runs.
+KERNELS := $(wildcard runtime/csrc/cpu/*) runtime/include/vmruntime.h
 # More arguments for pip, such as --extra-index-url for PyTorch's CPU builds.
 PIP_ARGS ?=
 
 PHANTOM := examples/phantom
 DEMO := demo
 
-.PHONY: setup demo test lint types clean
+.PHONY: setup demo test lint types bench clean
+.PHONY: bench-engines bench-scaling bench-cold bench-classical bench-real_pairs
 
 setup: $(READY)
 
-$(READY): setup.cfg pyproject.toml constraints.txt
+$(READY): setup.cfg setup.py pyproject.toml constraints.txt $(KERNELS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; choose one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +49,12 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py
+
+bench-engines bench-scaling bench-cold bench-classical bench-real_pairs: bench-%: $(READY)
+	$(BIN)/python benchmarks/bench.py $*
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info

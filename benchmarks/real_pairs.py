@@ -1,35 +1,29 @@
 """What the official models give on the real scans of ../shared/assets: the README's table.
 
-    .venv/bin/python benchmarks/real_pairs.py [--repeats 3] [--output results.json]
+    .venv/bin/python benchmarks/bench.py real_pairs
 
-Exports each checkpoint, registers each pair and prints a markdown table: similarity, Dice over the
-30 labels, folding, and seconds of a registration in a warm Registrar (median; files in, moved scan
-and displacement out). Needs the scans; $VM_ASSETS names their folder.
+Exports each checkpoint and registers each pair: similarity, Dice over the 30 labels, folding, and
+seconds of a registration in a warm Registrar (median; files in, moved scan and displacement out).
 """
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-import numpy as np
-from machine import describe_machine
+from pair import ASSETS, SHAPE, wanted_labels
 
 from vmexport.artifact import ExportOptions, export_artifact
 from vmruntime import Registrar, Volume
 from vmruntime.io.images import read_labels
 
-ROOT = Path(__file__).resolve().parents[1]
-ASSETS = Path(os.environ.get("VM_ASSETS", ROOT.parent / "shared" / "assets"))
-SHAPE = (160, 192, 224)
+__all__ = ["HEAD", "measure_all", "row"]
+
 OFFICIAL = "vxm_dense_brain_T1_3D_mse.h5"
 
 
@@ -75,9 +69,6 @@ def labels_of(name: str) -> Volume:
 
 def measure(case: Case, model: Path, repeats: int) -> dict[str, Any]:
     """Register a pair several times and measure the result."""
-    scans = ASSETS / "scans"
-    with np.load(scans / "voxelmorph_labels.npz") as stored:
-        labels = stored[stored.files[0]].tolist()
     paths = [scan_path(name) for name in (case.moving, case.fixed)]
     segmentations = [
         labels_of(name) if case.labelled else None for name in (case.moving, case.fixed)
@@ -94,7 +85,10 @@ def measure(case: Case, model: Path, repeats: int) -> dict[str, Any]:
             seconds.append(time.perf_counter() - start)
         engine = f"{registrar.backend.name} {registrar.backend.version}"
     quality = result.quality(
-        moving_labels=segmentations[0], fixed_labels=segmentations[1], labels=labels, local=False
+        moving_labels=segmentations[0],
+        fixed_labels=segmentations[1],
+        labels=wanted_labels(),
+        local=False,
     )
     return {
         "model": case.model,
@@ -106,6 +100,12 @@ def measure(case: Case, model: Path, repeats: int) -> dict[str, Any]:
         "network_seconds": result.timings["network"],
         "engine": engine,
     }
+
+
+HEAD = (
+    "| model | moving -> fixed | MSE | NCC | Dice, 30 labels | folding % | seconds |",
+    "|---|---|---|---|---|---|---|",
+)
 
 
 def row(found: dict[str, Any]) -> str:
@@ -122,14 +122,8 @@ def row(found: dict[str, Any]) -> str:
     )
 
 
-@click.command()
-@click.option("--repeats", default=3, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="Write JSON here.")
-def main(repeats: int, output: Path | None) -> None:
-    """Measure every case and print the table."""
-    if not ASSETS.is_dir():
-        sys.exit(f"no scans at {ASSETS}; set VM_ASSETS to their folder")
-    machine = describe_machine(["onnxruntime", "numpy", "nibabel", "torch"])
+def measure_all(repeats: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Export every model and measure every case; `say` gets progress."""
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
@@ -137,15 +131,6 @@ def main(repeats: int, output: Path | None) -> None:
             if not model.exists():
                 options = ExportOptions(shape=SHAPE)
                 export_artifact(ASSETS / "models" / case.model, model, options)
+            say(f"real_pairs: {case.model}: {case.moving} -> {case.fixed}")
             results.append(measure(case, model, repeats))
-            click.echo(f"{case.model}: {case.moving} -> {case.fixed}", err=True)
-    click.echo("| model | moving -> fixed | MSE | NCC | Dice, 30 labels | folding % | seconds |")
-    click.echo("|---|---|---|---|---|---|---|")
-    for found in results:
-        click.echo(row(found))
-    if output:
-        output.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return {"rounds": repeats, "results": results}
