@@ -24,6 +24,8 @@ from synthetic_scans import (
 )
 from vmruntime import Artifact, Manifest, Registrar
 
+HERE = Path(__file__).parent
+
 # The same examples on every run, or a change would be blamed for what chance found.
 # VM_FUZZ=5000 searches further, with new examples each time.
 FUZZ = int(os.environ.get("VM_FUZZ", "0"))
@@ -48,10 +50,25 @@ def assets() -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests share a process of ``pytest -n``, and put what takes long first.
+
+    A file stays in one process, for what its fixtures make; all tests of the C library do, so that
+    it is built once.
+    """
+    items.sort(key=lambda item: item.path.parent != HERE)
+    for item in items:
+        uses_c = "c_library" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("the C library" if uses_c else str(item.path)))
+
+
 @pytest.fixture(autouse=True)
 def _signal_handlers() -> Iterator[None]:
     """Put back what commands that run inside the test process install."""
     before = signal.getsignal(signal.SIGTERM)
+    # Ignored where the tests were started in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGTERM, before)
 

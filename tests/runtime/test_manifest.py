@@ -104,7 +104,7 @@ def test_every_field_is_needed(values: dict[str, Any]) -> None:
         ("voxel_size", [2, 2]), ("voxel_size", [2, 2, 0]), ("voxel_size", [2, 2, -2]),
         ("voxel_size", [2, 2, "2"]), ("voxel_size", [2, 2, 1e300]), ("voxel_size", 2),
         ("intensity", "divide"), ("intensity", 255), ("diffeomorphic", 1), ("int_steps", -1),
-        ("precision", "int8"), ("precision", ["fp32"]), ("moving_channels", 0),
+        ("precision", "int4"), ("precision", ["fp32"]), ("moving_channels", 0),
         ("source", []), ("versions", None), ("verification", "good"),
     ],
 )  # fmt: skip

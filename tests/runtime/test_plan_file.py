@@ -87,7 +87,7 @@ def test_plans_of_others(small_model: bytes, tmp_path: Path, name: str) -> None:
     [
         ({"target": "tpu"}, "target is 'tpu'"),
         ({"version": 11}, "version is '11'"),
-        ({"precision": "int8"}, "precision is 'int8'"),
+        ({"precision": "int4"}, "precision is 'int4'"),
         ({"verified": "yes"}, "verified is 'yes'"),
         ({"compute_capability": "86"}, "compute_capability is '86'"),
         ({"compute_capability": ["8.6"]}, "compute_capability is"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,9 @@ def read_slurm_options(path: Path) -> dict[str, Any]:
         dask-jobqueue is not installed.
     """
     try:
-        import dask_jobqueue  # noqa: F401
         import yaml  # type: ignore[import-untyped]
+
+        _dask_jobqueue()
     except ImportError:
         raise MissingDependencyError(
             "--slurm needs dask-jobqueue; pip install 'voxelmorph-deploy[batch]'"
@@ -72,14 +74,23 @@ def slurm_cluster(options: Mapping[str, Any], jobs: int, *, dashboard: bool = Fa
     ValueError, TypeError
         dask-jobqueue does not take the options.
     """
-    from dask_jobqueue.slurm import SLURMCluster
-
+    cluster = _dask_jobqueue().SLURMCluster
     extra = [*options.get("worker_extra_args", ()), "--nthreads", str(IN_HAND)]
-    return SLURMCluster(
+    return cluster(
         **{**options, "processes": 1, "worker_extra_args": extra},
         n_workers=jobs,
         scheduler_options={"dashboard_address": ":0", "dashboard": dashboard},
     )
+
+
+def _dask_jobqueue() -> Any:
+    """The package; it takes Ctrl-C for itself as it is imported, which is put back."""
+    own = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue
+
+    if signal.getsignal(signal.SIGINT) is not own:
+        signal.signal(signal.SIGINT, own)
+    return dask_jobqueue
 
 
 def job_script(options: Mapping[str, Any]) -> str:

@@ -130,7 +130,7 @@ def test_the_job_script(vm_batch: Run, cohort: Cohort, tmp_path: Path) -> None:
 
 SBATCH = """#!/bin/bash
 cp "$1" {folder}/job.$$.sh
-setsid bash "$1" > {folder}/job.$$.log 2>&1 &
+setsid bash {folder}/job.$$.sh > {folder}/job.$$.log 2>&1 &
 echo $! >> {folder}/jobs
 echo "Submitted batch job $!"
 """
