@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +15,25 @@ import pytest
 from vmexport.engine.build import build_engine
 from vmexport.engine.options import EngineOptions
 from vmexport.engine.progress import BuildProgress, interruptible
+
+ALONE = "VM_TEST_ALONE"
+
+alone = pytest.mark.skipif(
+    os.environ.get(ALONE) != "1",
+    reason="sends SIGINT, which libraries that other tests load may have taken: "
+    "test_interrupts_in_a_process_of_their_own runs it",
+)
+
+
+@pytest.mark.skipif(os.environ.get(ALONE) == "1", reason="this is that process")
+def test_interrupts_in_a_process_of_their_own() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        [*command, "-k", "interrupt"],
+        env=os.environ | {ALONE: "1"}, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
 
 
 def test_outer_phases_and_the_way_through_long_ones_are_said() -> None:
@@ -34,6 +55,7 @@ def test_a_cancelled_build_is_told_at_its_next_step() -> None:
     assert not progress.step("any", 1)
 
 
+@alone
 def test_an_interrupt_stops_the_build_and_waits_for_it() -> None:
     progress = BuildProgress(lambda _: None)
     ended = threading.Event()
@@ -51,6 +73,7 @@ def test_an_interrupt_stops_the_build_and_waits_for_it() -> None:
     assert progress.cancelled
 
 
+@alone
 def test_a_second_interrupt_does_not_leave_the_build_behind() -> None:
     """The interpreter would end under TensorRT's hands: a core dump."""
     progress = BuildProgress(lambda _: None)
@@ -80,6 +103,7 @@ def test_a_build_of_rtx_says_how_far_it_is(artifacts, rtx) -> None:
     assert any(line.endswith("50 %") for line in said)
 
 
+@alone
 def test_a_build_of_rtx_is_interrupted(
     artifacts, rtx, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
