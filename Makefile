@@ -41,7 +41,7 @@ demo: $(READY)
 	@echo "Look at $(DEMO)/qc.png; the registered scan, labels, warp and figures lie beside it."
 
 test: lint types
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --max-worker-restart 0 --dist loadgroup --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -18,12 +18,13 @@ def test_time_memory_and_stages(module: Any) -> None:
     code = (
         "import sys, time; say = lambda t: print(t, file=sys.stderr, flush=True)\n"
         "say('load ...'); block = b'1' * 200_000_000\n"
-        "say('work ...'); time.sleep(0.2); say('a remark'); say('work ...'); say('write ...')"
+        "say('work ...'); time.sleep(1); say('a remark'); say('work ...'); say('write ...')"
     )
     ran = module("commands").run(python(code), os.environ)
     assert list(ran.stages) == ["start", "load", "work", "write"]
     assert sum(ran.stages.values()) == pytest.approx(ran.wall)
-    assert ran.stages["work"] >= 0.2
+    # Less than was slept: a busy machine reads a line later than it was said.
+    assert ran.stages["work"] >= 0.5
     assert ran.cpu > 0
     assert 0.2 < ran.peak_gb < 0.3
 
