@@ -15,9 +15,11 @@ be done on the CPU, on small sizes; what that prints is no result.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from gpu_engines import engine_case, kernel_cases, pipeline_cases, rtx_case
@@ -31,6 +33,15 @@ from vmruntime import Registrar
 from vmruntime.cuda.cuda_device import CudaDevice
 from vmruntime.cuda.probe import probe
 from vmruntime.io.images import read_labels, read_scan
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "CUDA graph": {"cuda_graph": True},
+    "every algorithm tried": {"options": {"cudnn_conv_algo_search": "EXHAUSTIVE"}},
+    "default algorithm": {"options": {"cudnn_conv_algo_search": "DEFAULT"}},
+    "bias fused": {"options": {"fuse_conv_bias": "1"}},
+    "channels last": {"options": {"prefer_nhwc": "1"}},
+}
+"""Ways to set ONNX Runtime up, by what the tables call them."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -58,10 +69,12 @@ def device_mib() -> float:
 @click.option("--repeats", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--warm-up", type=click.IntRange(0), default=10, show_default=True)
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default="gpu-results")
+@click.option("--only", metavar="REGEX", default="", help="Only rows whose name has this in it.")
 @click.option("--dry-run", is_flag=True, help="Try the benchmark itself, on the CPU.")
 def main(
     checkpoint: Path, fp32: Path, fp16: Path, moving: Path, fixed: Path, labels: Path,
-    plans: tuple[Path, ...], affine: str, repeats: int, warm_up: int, output: Path, dry_run: bool,
+    plans: tuple[Path, ...], affine: str, repeats: int, warm_up: int, output: Path, only: str,
+    dry_run: bool,
 ) -> None:  # fmt: skip
     """Measure, print and write the tables."""
     found = probe()
@@ -73,7 +86,7 @@ def main(
         checkpoint, {"fp32": fp32, "fp16": fp16}, plans, (moving, fixed, labels), affine, device
     )
     rows: list[Row] = []
-    for case in cases:
+    for case in [case for case in cases if re.search(only, f"{case.group}: {case.name}")]:
         row = measure(case, repeats=repeats, warm_up=warm_up, used=device_mib)
         rows.append(row)
         shown = row.note or f"{row.ms:.3g} ms"
@@ -98,6 +111,7 @@ def collect(
     device: str,
 ) -> tuple[list[Case], dict[str, object]]:
     """All cases, and the facts that they rest on."""
+    import onnxruntime
     import torch
 
     from vmexport.checkpoints import read_checkpoint
@@ -117,7 +131,10 @@ def collect(
             engine_case(path, name, shape, work, rates, precision=precision, device=device)
         )
     if not on_cpu:
-        cases.append(recorded_case(models["fp16"], shape, work, rates))
+        cases += [
+            variant_case(models["fp16"], name, shape, work, rates, **how)
+            for name, how in VARIANTS.items()
+        ]
         cases += [
             engine_case(plan, f"plan {plan.name}", shape, work, rates, precision="fp16")
             for plan in plans
@@ -129,7 +146,12 @@ def collect(
         lambda: Registrar.load(models["fp16"], device=device), scans, labels, affine, rates
     )
     facts: dict[str, object] = {
-        "machine": describe_machine(["numpy", "torch", "onnxruntime"]),
+        "machine": {
+            **describe_machine(["numpy"]),
+            "torch": torch.__version__,
+            # Not by the name of its package, of which there are several.
+            "onnxruntime": onnxruntime.__version__,
+        },
         "model grid": "x".join(map(str, shape)),
         "moving": scans[0].grid.describe(),
         "fixed": scans[1].grid.describe(),
@@ -139,13 +161,15 @@ def collect(
     return cases, facts
 
 
-def recorded_case(path: Path, shape: tuple[int, int, int], work: Work, rates: Rates) -> Case:
-    """ONNX Runtime with its launches recorded in a CUDA graph: whether that pays."""
+def variant_case(
+    path: Path, name: str, shape: tuple[int, int, int], work: Work, rates: Rates, **how: Any
+) -> Case:
+    """ONNX Runtime set up in another way than a Registrar does: whether that pays."""
     from vmruntime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 
     return engine_case(
-        path, "onnxruntime cuda FP16, CUDA graph", shape, work, rates, precision="fp16",
-        backend=lambda artifact: OnnxRuntimeCudaBackend(artifact, cuda_graph=True),
+        path, f"onnxruntime cuda FP16, {name}", shape, work, rates, precision="fp16",
+        backend=lambda artifact: OnnxRuntimeCudaBackend(artifact, **how),
     )  # fmt: skip
 
 

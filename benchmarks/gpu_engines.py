@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from gpu_floor import Rates, Work, floor_ms, warp_bytes
-from gpu_timing import Case
+from gpu_timing import TOGETHER, Case
 
 from vmruntime import Registrar, Volume
 from vmruntime.backends import DeviceBackend, open_backend
@@ -135,7 +135,8 @@ def kernel_cases(
             grid = blocks[0], blocks[1], blocks[2]
 
             def run() -> None:
-                device.launch(name, grid, BLOCK, [*places, *rest])
+                for _ in range(TOGETHER):
+                    device.launch(name, grid, BLOCK, [*places, *rest])
                 device.synchronize()
 
             return Closing(run, device.close)
@@ -145,7 +146,7 @@ def kernel_cases(
     def case(title: str, name: str, dtype: Any, *, label: bool = False) -> Case:
         width = np.dtype(dtype).itemsize
         floor = 1e3 * warp_bytes(shape, width=width) / rates.bytes
-        return Case("warp", title, kernel(name, dtype, label=label), floor)
+        return Case("warp", title, kernel(name, dtype, label=label), floor, TOGETHER)
 
     return [
         case("ours, FP32", "vm_warp_linear_f32", np.float32),

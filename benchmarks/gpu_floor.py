@@ -111,7 +111,7 @@ def measure_rates(device: str, *, size: int = 8192, megabytes: int = 1024) -> Ra
         return min(seconds[1:])
 
     def product(kind: Any) -> float:
-        one, other = (torch.ones(size, size, dtype=kind, device=device) for _ in range(2))
+        one, other = (torch.randn(size, size, dtype=kind, device=device) for _ in range(2))
         return 2.0 * size**3 / best(lambda: one @ other)
 
     there = torch.empty(megabytes << 20, dtype=torch.uint8, device=device)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpu_floor import Rates, Work, floor_ms, warp_bytes
-from gpu_timing import Case
+from gpu_timing import TOGETHER, Case
 
 __all__ = ["torch_networks", "torch_warps"]
 
@@ -84,9 +84,10 @@ def torch_warps(shape: tuple[int, ...], device: str, rates: Rates) -> list[Case]
         ready = grid_of().contiguous()
 
         def run() -> object:
-            found = functional.grid_sample(
-                volume, grid_of() if with_grid else ready, align_corners=True
-            )
+            for _ in range(TOGETHER):
+                found = functional.grid_sample(
+                    volume, grid_of() if with_grid else ready, align_corners=True
+                )
             if device == "cuda":
                 torch.cuda.synchronize()
             return found
@@ -95,6 +96,6 @@ def torch_warps(shape: tuple[int, ...], device: str, rates: Rates) -> list[Case]
 
     floor = 1e3 * warp_bytes(shape) / rates.bytes
     return [
-        Case("warp", "torch grid_sample", lambda: prepare(False), floor),
-        Case("warp", "torch grid_sample with its grid", lambda: prepare(True), floor),
+        Case("warp", "torch grid_sample", lambda: prepare(False), floor, TOGETHER),
+        Case("warp", "torch grid_sample with its grid", lambda: prepare(True), floor, TOGETHER),
     ]

@@ -67,7 +67,9 @@ def _registered(preprocessed: str) -> list[str]:
     """A line of ``kernels.inc`` for each kernel."""
     parts = re.split(r'extern "C"\s+void\s+(?=vm_)', preprocessed)[1:]
     return [
-        f"KERNEL({part[: part.index('(')].strip()}, {str('__syncthreads' in part).lower()})\n"
+        # Those of the U-Net have their barriers in functions that they call.
+        f"KERNEL({part[: part.index('(')].strip()}, "
+        f"{str('__syncthreads' in part or part.startswith('vm_unet_')).lower()})\n"
         for part in parts
     ]
 

@@ -419,7 +419,7 @@ def test_the_real_artifact(tiny_artifact: Path, tiny_network: Any) -> None:
     import torch
 
     moving, fixed = model_volume(0), model_volume(1)
-    with Registrar.load(tiny_artifact) as opened:
+    with Registrar.load(tiny_artifact, precision="fp32") as opened:
         result = opened.register(moving, fixed, inverse=True)
     with torch.no_grad():
         tensors = [torch.from_numpy(v.data / np.float32(255))[None, None] for v in (moving, fixed)]
@@ -427,7 +427,7 @@ def test_the_real_artifact(tiny_artifact: Path, tiny_network: Any) -> None:
         backward = tiny_network.tail(-tiny_network.velocity(*tensors))[0].numpy()
     assert np.abs(expected).max() > 0.5
     assert np.abs(result.displacement.data - expected).max() < ENGINE_ERROR
-    with Registrar.load(tiny_artifact) as opened:
+    with Registrar.load(tiny_artifact, precision="fp32") as opened:
         feeds = {
             role: volume.data[None, None]
             for role, volume in (("moving", result.pair.moving), ("fixed", result.pair.fixed))

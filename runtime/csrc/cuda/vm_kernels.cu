@@ -11,4 +11,5 @@
 #include "fields.cuh"
 #include "intensity.cuh"
 #include "statistics.cuh"
+#include "unet.cuh"
 #include "warp.cuh"

@@ -52,6 +52,8 @@ class OnnxRuntimeCudaBackend:
     cuda_graph
         Record a run's launches once for each set of addresses and replay them. Off until it has
         been measured where it pays.
+    options
+        Of ONNX Runtime's provider, instead of ours and its own.
 
     Raises
     ------
@@ -74,7 +76,9 @@ class OnnxRuntimeCudaBackend:
         precision: str = "auto",
         *,
         cuda_graph: bool = False,
+        options: Mapping[str, str] | None = None,
     ) -> None:
+        self._chosen = dict(options or {})
         self.precision = require_fit(artifact, precision)
         self._artifact, self._path, self._threads = artifact, artifact.path, threads
         self._graph = cuda_graph
@@ -200,6 +204,7 @@ class OnnxRuntimeCudaBackend:
             "cudnn_conv_algo_search": "HEURISTIC",
             "enable_cuda_graph": "1" if self._graph else "0",
             "user_compute_stream": str(stream),
+            **self._chosen,
         }
 
     def _require_gpu(self, session: ort.InferenceSession) -> None:
