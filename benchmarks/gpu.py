@@ -30,6 +30,7 @@ from gpu_torch import torch_networks, torch_warps
 from machine import describe_machine
 
 from vmruntime import Registrar
+from vmruntime.backends import open_backend
 from vmruntime.cuda.cuda_device import CudaDevice
 from vmruntime.cuda.probe import probe
 from vmruntime.io.images import read_labels, read_scan
@@ -38,8 +39,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "CUDA graph": {"cuda_graph": True},
     "every algorithm tried": {"options": {"cudnn_conv_algo_search": "EXHAUSTIVE"}},
     "default algorithm": {"options": {"cudnn_conv_algo_search": "DEFAULT"}},
-    "bias fused": {"options": {"fuse_conv_bias": "1"}},
     "channels last": {"options": {"prefer_nhwc": "1"}},
+    "channels last, CUDA graph": {"options": {"prefer_nhwc": "1"}, "cuda_graph": True},
 }
 """Ways to set ONNX Runtime up, by what the tables call them."""
 
@@ -125,10 +126,25 @@ def collect(
     work = network_work(network, (torch.rand(1, 1, *shape), torch.rand(1, 1, *shape)))
     rates = measure_rates(device, size=64, megabytes=1) if on_cpu else measure_rates(device)
     cases = torch_networks(network, shape, device, work, rates)
+    if not on_cpu:
+        cases.append(
+            engine_case(
+                models["fp16"], "ours FP16", shape, work, rates, precision="fp16",
+                backend=lambda artifact: open_backend(artifact, "cuda"),
+            )
+        )  # fmt: skip
     for precision, path in models.items():
         name = f"onnxruntime {device} {precision.upper()}"
         cases.append(
-            engine_case(path, name, shape, work, rates, precision=precision, device=device)
+            engine_case(
+                path,
+                name,
+                shape,
+                work,
+                rates,
+                precision=precision,
+                backend=lambda artifact: open_backend(artifact, "onnxruntime", device),
+            )
         )
     if not on_cpu:
         cases += [

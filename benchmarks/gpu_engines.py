@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from gpu_floor import Rates, Work, floor_ms, warp_bytes
-from gpu_timing import TOGETHER, Case
+from gpu_timing import TOGETHER, Case, smooth_field
 
 from vmruntime import Registrar, Volume
 from vmruntime.backends import DeviceBackend, open_backend
@@ -121,9 +121,8 @@ def kernel_cases(
     def kernel(name: str, dtype: Any, *, label: bool) -> Callable[[], Callable[[], object]]:
         def prepare() -> Callable[[], object]:
             device = open_device()
-            random = np.random.default_rng(0)
-            volume = (random.random(shape, np.float32) * 40).astype(dtype)
-            field = (random.random((3, *shape), np.float32) * 4 - 2).astype(np.float32)
+            volume = (np.random.default_rng(0).random(shape, np.float32) * 40).astype(dtype)
+            field = smooth_field(shape)
             places = [device.allocate(n) for n in (volume.nbytes, field.nbytes, volume.nbytes)]
             device.upload(volume, places[0])
             device.upload(field, places[1])

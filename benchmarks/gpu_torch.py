@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpu_floor import Rates, Work, floor_ms, warp_bytes
-from gpu_timing import TOGETHER, Case
+from gpu_timing import TOGETHER, Case, smooth_field
 
 __all__ = ["torch_networks", "torch_warps"]
 
@@ -72,7 +72,7 @@ def torch_warps(shape: tuple[int, ...], device: str, rates: Rates) -> list[Case]
 
     def prepare(with_grid: bool) -> Callable[[], object]:
         volume = torch.rand(1, 1, *shape, device=device)
-        field = torch.rand(1, 3, *shape, device=device) * 4 - 2
+        field = torch.from_numpy(smooth_field(shape))[None].to(device)
         axes = [torch.arange(n, device=device, dtype=torch.float32) for n in shape]
         identity = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
         sizes = torch.tensor(shape, device=device).view(1, 3, 1, 1, 1)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BACKENDS", "Backend", "DeviceBackend", "TensorSpec", "candidates", "open_backend"]
 
 BACKENDS = {
+    "cuda": ("cuda", "CudaBackend"),
     "tensorrt": ("tensorrt", "TensorRTBackend"),
     "tensorrt-rtx": ("tensorrt", "TensorRTRTXBackend"),
     "openvino": ("openvino", "OpenVinoBackend"),
@@ -28,6 +29,9 @@ BACKENDS = {
 
 ON_GPU = {"onnxruntime": ("onnxruntime_cuda", "OnnxRuntimeCudaBackend")}
 """The same for the GPU, where that is another class."""
+
+GPU_ENGINES = ("cuda", "onnxruntime")
+"""What runs an ONNX model on a GPU, the fastest first."""
 
 CPU_ENGINES = ("openvino", "onnxruntime")
 """What runs an ONNX model on a CPU, the fastest first."""
@@ -46,9 +50,10 @@ def candidates(
     if artifact.kind == "plan":
         return [(ENGINE_OF_TARGET[artifact.manifest.engine["target"]], device)]
     on_cpu = [(engine, "cpu") for engine in CPU_ENGINES]
-    if device == "auto":
-        return [("onnxruntime", "cuda"), *on_cpu]
-    return on_cpu if device == "cpu" else [("onnxruntime", device)]
+    if device == "cpu":
+        return on_cpu
+    on_gpu = [(engine, "cuda" if device == "auto" else device) for engine in GPU_ENGINES]
+    return [*on_gpu, *on_cpu] if device == "auto" else on_gpu
 
 
 def open_backend(

@@ -1,20 +1,24 @@
-"""What backends on an NVIDIA GPU share: finding it, and memory that lasts from run to run."""
+"""What backends on an NVIDIA GPU share: finding it, memory that lasts from run to run, turns."""
 
 from __future__ import annotations
 
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmruntime.backends.protocol import TensorSpec
 from vmruntime.cuda.probe import DeviceFacts, probe
-from vmruntime.errors import BackendUnavailableError, DeviceLostError
+from vmruntime.errors import BackendError, BackendUnavailableError, DeviceLostError
 
 if TYPE_CHECKING:
     from vmruntime.cuda.device import Device, Memory
 
-__all__ = ["DeviceBuffers", "find_gpu"]
+__all__ = ["DeviceBuffers", "GpuBackend", "find_gpu"]
 
 
 def find_gpu(device: str) -> DeviceFacts:
@@ -102,3 +106,99 @@ class DeviceBuffers:
             except DeviceLostError:
                 # It is gone together with the GPU.
                 self._memory.clear()
+
+
+class GpuBackend(ABC):
+    """A `DeviceBackend` whose runs take turns, and which closes itself where the GPU is lost.
+
+    An engine has `_enqueue`, which puts a run on a stream, and `_drop`, which lets go of what it
+    holds.
+
+    Parameters
+    ----------
+    path
+        The artifact's file, for messages.
+    gpu
+        Closed with the backend.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def __init__(self, path: Path, gpu: Device) -> None:
+        self._path = path
+        self.gpu = gpu
+        self._lock = threading.Lock()
+        self._closed = False
+        self._buffers = DeviceBuffers(gpu)
+
+    def run(
+        self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Compute the named outputs; see `Backend.run`. What was not asked for stays there."""
+        d, h, w = (int(size) for size in feeds["fixed"].shape[2:])
+        shape = (d, h, w)
+        with self._lock:
+            self._require_open()
+            shapes = {name: self._shape_of(name, shape) for name in outputs}
+            try:
+                return self._buffers.run(
+                    feeds,
+                    shapes,
+                    lambda up, down: self._enqueue(up, down, shape, self.gpu.stream),
+                )
+            except DeviceLostError:
+                self._release()
+                raise
+
+    def run_on_device(
+        self,
+        feeds: Mapping[str, int],
+        outputs: Mapping[str, int],
+        shape: tuple[int, int, int],
+        stream: int,
+    ) -> None:
+        """Put one run on a stream; see `DeviceBackend.run_on_device`."""
+        with self._lock:
+            self._require_open()
+            try:
+                self._enqueue(feeds, outputs, shape, stream)
+            except DeviceLostError:
+                self._release()
+                raise
+
+    def close(self) -> None:
+        """Release engine, memory and GPU; see `Backend.close`."""
+        with self._lock:
+            self._release()
+
+    @abstractmethod
+    def _enqueue(
+        self,
+        feeds: Mapping[str, int],
+        outputs: Mapping[str, int],
+        shape: tuple[int, int, int],
+        stream: int,
+    ) -> None:
+        """See `DeviceBackend.run_on_device`; the lock is held and the backend open."""
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """Let go of the engine; any number of times, and of one that is half made."""
+
+    def _shape_of(self, name: str, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """``(1, C, D, H, W)`` of an input or output."""
+        for spec in (*self.inputs, *self.outputs):
+            if spec.name == name:
+                return (1, spec.shape[1] or 1, *shape)
+        raise BackendError(f"the model {self._path} has no output {name!r}")
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise BackendError(f"the model {self._path} is closed; load it again")
+
+    def _release(self) -> None:
+        self._closed = True
+        self._drop()
+        self._buffers.close()
+        self.gpu.close()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vmruntime.backends.gpu import DeviceBuffers, find_gpu
+from vmruntime.backends.gpu import GpuBackend, find_gpu
 from vmruntime.backends.onnxruntime_sessions import GPU_EXTRA, Sessions, require_fit
 from vmruntime.errors import (
     BackendError,
     BackendUnavailableError,
-    DeviceLostError,
     DeviceMemoryError,
     one_line,
 )
@@ -34,7 +31,7 @@ HEAVY = {"Conv", "ConvTranspose", "GridSample", "Resize", "MaxPool", "LeakyRelu"
 shapes are at home there."""
 
 
-class OnnxRuntimeCudaBackend:
+class OnnxRuntimeCudaBackend(GpuBackend):
     """A model in ONNX Runtime's CUDA provider, its inputs and outputs in memory of our own.
 
     The U-Net runs in the precision of the file: float32 is float32, not TF32. Calls take turns.
@@ -80,15 +77,13 @@ class OnnxRuntimeCudaBackend:
     ) -> None:
         self._chosen = dict(options or {})
         self.precision = require_fit(artifact, precision)
-        self._artifact, self._path, self._threads = artifact, artifact.path, threads
+        self._artifact, self._threads = artifact, threads
         self._graph = cuda_graph
         self._graphs: dict[tuple[int, ...], int] = {}
-        self._lock = threading.Lock()
         self._by_stream: dict[int, Sessions] = {}
-        self._closed = False
-        self._ordinal, self.gpu = self._find(device)
-        self.device = f"cuda:{self._ordinal} {self.gpu.name}"
-        self._buffers = DeviceBuffers(self.gpu)
+        self._ordinal, gpu = self._find(device)
+        super().__init__(artifact.path, gpu)
+        self.device = f"cuda:{self._ordinal} {gpu.name}"
         try:
             sessions = self._of_stream(self.gpu.stream)
             self.version = sessions.version
@@ -98,46 +93,6 @@ class OnnxRuntimeCudaBackend:
         except BaseException:
             self.close()
             raise
-
-    def run(
-        self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str]
-    ) -> dict[str, NDArray[Any]]:
-        """Compute the named outputs; see `Backend.run`."""
-        d, h, w = (int(size) for size in feeds["fixed"].shape[2:])
-        channels = {spec.name: spec.shape[1] or 1 for spec in self.outputs}
-        shapes = {name: (1, channels[name], d, h, w) for name in outputs}
-        with self._lock:
-            self._require_open()
-            try:
-                return self._buffers.run(
-                    feeds,
-                    shapes,
-                    lambda up, down: self._enqueue(up, down, (d, h, w), self.gpu.stream),
-                )
-            except DeviceLostError:
-                self._release()
-                raise
-
-    def run_on_device(
-        self,
-        feeds: Mapping[str, int],
-        outputs: Mapping[str, int],
-        shape: tuple[int, int, int],
-        stream: int,
-    ) -> None:
-        """Put one run on a stream; see `DeviceBackend.run_on_device`."""
-        with self._lock:
-            self._require_open()
-            try:
-                self._enqueue(feeds, outputs, shape, stream)
-            except DeviceLostError:
-                self._release()
-                raise
-
-    def close(self) -> None:
-        """Release sessions, memory and GPU; see `Backend.close`."""
-        with self._lock:
-            self._release()
 
     def _enqueue(
         self,
@@ -221,17 +176,10 @@ class OnnxRuntimeCudaBackend:
                 "onnxruntime-gpu, or use --device cpu"
             )
 
-    def _require_open(self) -> None:
-        if self._closed:
-            raise BackendError(f"the model {self._path} is closed; load it again")
-
-    def _release(self) -> None:
-        self._closed = True
+    def _drop(self) -> None:
         for sessions in self._by_stream.values():
             sessions.close()
         self._by_stream.clear()
-        self._buffers.close()
-        self.gpu.close()
 
 
 def heavy_nodes_on_cpu(session: ort.InferenceSession) -> list[str]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from numpy.typing import NDArray
-
-from vmruntime.backends.gpu import DeviceBuffers, find_gpu
+from vmruntime.backends.gpu import GpuBackend, find_gpu
 from vmruntime.backends.protocol import TensorSpec
 from vmruntime.backends.tensorrt_library import TITLES, EngineLibrary, mismatch
 from vmruntime.errors import (
     BackendError,
     BackendUnavailableError,
-    DeviceLostError,
     DeviceMemoryError,
 )
 
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TensorRTBackend", "TensorRTRTXBackend"]
 
 
-class TensorRTBackend:
+class TensorRTBackend(GpuBackend):
     """A plan in TensorRT, or in its lean runtime where that is all there is.
 
     Memory on the GPU, activations included, is allocated while loading or at the first run on a
@@ -65,7 +61,6 @@ class TensorRTBackend:
         *,
         cuda_graph: bool = False,
     ) -> None:
-        self._path = artifact.path
         self.precision = self._require_fit(artifact, device, precision)
         try:
             facts = find_gpu(device)
@@ -82,14 +77,12 @@ class TensorRTBackend:
 
         self.version = self._library.version
         self.device = f"cuda:{facts.ordinal} {facts.name}"
-        self._lock = threading.Lock()
         self._engine: Any = None
         self._context: Any = None
-        self._closed = False
-        self.gpu = CudaDevice(facts.ordinal)
-        self._buffers = DeviceBuffers(self.gpu)
+        self._cuda = CudaDevice(facts.ordinal)
+        super().__init__(artifact.path, self._cuda)
         try:
-            with self.gpu.current():
+            with self._cuda.current():
                 self._engine = self._library.load(artifact.model)
                 self._context = self._library.context(self._engine, cuda_graph=cuda_graph)
             if self._context is None:
@@ -98,46 +91,6 @@ class TensorRTBackend:
         except BaseException:
             self.close()
             raise
-
-    def run(
-        self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str]
-    ) -> dict[str, NDArray[Any]]:
-        """Compute the named outputs; see `Backend.run`. The engine computes all, one comes down."""
-        d, h, w = (int(size) for size in feeds["fixed"].shape[2:])
-        shape = (d, h, w)
-        with self._lock:
-            self._require_open()
-            shapes = {name: self._shape_of(name, shape) for name in outputs}
-            try:
-                return self._buffers.run(
-                    feeds,
-                    shapes,
-                    lambda up, down: self._enqueue(up, down, shape, self.gpu.stream),
-                )
-            except DeviceLostError:
-                self._release()
-                raise
-
-    def run_on_device(
-        self,
-        feeds: Mapping[str, int],
-        outputs: Mapping[str, int],
-        shape: tuple[int, int, int],
-        stream: int,
-    ) -> None:
-        """Put one run on a stream; see `DeviceBackend.run_on_device`."""
-        with self._lock:
-            self._require_open()
-            try:
-                self._enqueue(feeds, outputs, shape, stream)
-            except DeviceLostError:
-                self._release()
-                raise
-
-    def close(self) -> None:
-        """Release engine, memory and GPU; see `Backend.close`."""
-        with self._lock:
-            self._release()
 
     def _require_fit(self, artifact: Artifact, device: str, precision: str) -> str:
         """Refuse what no machine could do: other files, the CPU, another precision."""
@@ -189,7 +142,7 @@ class TensorRTBackend:
         shape: tuple[int, int, int],
         stream: int,
     ) -> None:
-        with self.gpu.current():
+        with self._cuda.current():
             for spec in self.inputs:
                 self._set_shape(spec, shape)
                 self._context.set_tensor_address(spec.name, feeds[spec.name])
@@ -222,10 +175,6 @@ class TensorRTBackend:
         low, high = (" x ".join(map(str, list(s)[2:])) for s in (smallest, largest))
         return f"{low} only" if low == high else f"{low} to {high}"
 
-    def _shape_of(self, name: str, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        channels = next(spec.shape[1] for spec in self.outputs if spec.name == name) or 1
-        return (1, channels, *shape)
-
     def _failure(self, what: str) -> BackendError:
         said = self._library.reason()
         if "memory" in said.lower():
@@ -237,17 +186,10 @@ class TensorRTBackend:
             )
         return BackendError(f"{self._path} {what} in {self._library.title}: {said}")
 
-    def _require_open(self) -> None:
-        if self._closed:
-            raise BackendError(f"the model {self._path} is closed; load it again")
-
-    def _release(self) -> None:
-        self._closed = True
+    def _drop(self) -> None:
         # In this order: a context must not outlive its engine.
         self._context = None
         self._engine = None
-        self._buffers.close()
-        self.gpu.close()
 
 
 class TensorRTRTXBackend(TensorRTBackend):

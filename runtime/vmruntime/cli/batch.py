@@ -142,7 +142,7 @@ class Gpus(click.ParamType):  # type: ignore[type-arg]
 )  # fmt: skip
 @click.option(
     "--backend", default="auto", show_default=True, help="Inference engine.",
-    type=click.Choice(["auto", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]),
+    type=click.Choice(["auto", "cuda", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]),
 )  # fmt: skip
 @click.option(
     "--device", type=DeviceText(), default="auto", show_default=True, metavar="auto|cpu|cuda[:N]",

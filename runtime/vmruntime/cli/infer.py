@@ -109,7 +109,7 @@ FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]),
+    type=click.Choice(["auto", "cuda", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]),
     default="auto",
     show_default=True,
     help="Inference engine; auto: the best that this machine and MODEL allow (-v says why).",

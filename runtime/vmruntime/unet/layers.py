@@ -123,8 +123,8 @@ class _Reader:
             understood = kinds.get(node.operator)
             if understood is None or not node.inputs or not understood(node):
                 raise BackendUnavailableError(
-                    f"the {self._engine} backend does not know the operator {node.operator} as this "
-                    "model uses it; --backend onnxruntime runs it"
+                    f"the {self._engine} backend does not know the operator {node.operator} as "
+                    "this model uses it; --backend onnxruntime runs it"
                 )
         last = self._made_by.get(prediction)
         if last is None:
