@@ -16,12 +16,11 @@ from gpu_timing import TOGETHER, Case, smooth_field
 from vmruntime import Registrar, Volume
 from vmruntime.backends import DeviceBackend, open_backend
 from vmruntime.cuda.device import Device
+from vmruntime.cuda.kernels import BLOCK, voxel_blocks
 from vmruntime.preparation import Preparation, decide, sample
 from vmruntime.stages import Stages
 
 __all__ = ["Closing", "engine_case", "kernel_cases", "pipeline_cases", "rtx_case"]
-
-BLOCK = (32, 4, 2)
 
 
 class Closing:
@@ -130,8 +129,7 @@ def kernel_cases(
             rest: list[Any] = (
                 [np.uint64(0), *sizes] if label else [np.int32(1), *sizes, np.int32(0)]
             )
-            blocks = [-(-n // side) for n, side in zip(reversed(shape), BLOCK, strict=True)]
-            grid = blocks[0], blocks[1], blocks[2]
+            grid = voxel_blocks(shape)
 
             def run() -> None:
                 for _ in range(TOGETHER):

@@ -121,6 +121,40 @@ def in_two_threads(make: Callable[[], CudaDevice]) -> None:
     other.close()
 
 
+def repeats(make: Callable[[], CudaDevice]) -> None:
+    """Work that comes again does what it did, on what lies there now."""
+    device = make()
+    source, targets = device.allocate(48), [device.allocate(64) for _ in range(10)]
+    calls = [0] * len(targets)
+
+    def run(number: int, seed: int) -> None:
+        def work() -> None:
+            calls[number] += 1
+            arguments = [source, targets[number], np.int64(4), np.float32(2)]
+            device.launch("vm_integrate_begin", (1, 1, 1), (256, 1, 1), arguments)
+
+        velocity = np.random.default_rng(seed).random((3, 4), np.float32)
+        device.upload(velocity, source)
+        device.clear(targets[number])
+        device.repeat(("pack", number), work)
+        found = device.download(targets[number], (4, 4), np.float32)
+        np.testing.assert_array_equal(found[:, :3], 2 * velocity.T)
+
+    for seed in range(4):
+        run(0, seed)
+    assert calls[0] == 2  # as such, to be recorded, and never again
+    for seed in range(40):
+        run(seed % len(targets), seed)
+    device.repeat("fails", lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        device.repeat("fails", lambda: print(1 // 0))
+    device.free(targets.pop())  # recordings of it go
+    run(0, 0)
+    for memory in (source, *targets):
+        device.free(memory)
+    device.close()
+
+
 def out_of_memory(make: Callable[[], CudaDevice]) -> None:
     """However little memory there is: an error, and then a Registrar as before."""
     fake = ctypes.CDLL("libcuda.so.1")
@@ -197,7 +231,7 @@ def machines(make: Callable[[], CudaDevice]) -> None:
 
 SESSIONS = {
     session.__name__: session
-    for session in (in_two_threads, lost, machines, out_of_memory, registers)
+    for session in (in_two_threads, lost, machines, out_of_memory, registers, repeats)
 }
 
 

@@ -18,7 +18,7 @@
 
 namespace {
 
-enum { OK = 0, INVALID = 1, MEMORY = 2, NO_CONTEXT = 201, NOT_FOUND = 500 };
+enum { OK = 0, INVALID = 1, MEMORY = 2, NO_CONTEXT = 201, NOT_FOUND = 500, CAPTURING = 900 };
 
 using Launch = void (*)(int, const unsigned*, const unsigned*, void**);
 using Parameters = int (*)(int, int*);
@@ -34,7 +34,10 @@ Parameters parameters;
 std::size_t limit = std::size_t{1} << 30, used = 0;
 thread_local int contexts = 0;
 int retained = 0, driver_version = 13000, devices = 1;
-bool created_stream = false;
+bool created_stream = false, capturing = false;
+
+using Graph = std::deque<std::function<void()>>;
+int graphs = 0;
 
 void flush() {
     while (!stream.empty()) {
@@ -76,7 +79,8 @@ API void fake_machine(int version, int count, std::size_t bytes) {
     limit = bytes;
 }
 API std::size_t fake_used() { return used; }
-API int fake_left() { return retained + static_cast<int>(registered.size()) + created_stream + contexts; }
+API int fake_left() { return retained + static_cast<int>(registered.size()) + created_stream + contexts +
+           graphs; }
 
 API int cuInit(unsigned) { return begin(__func__, false); }
 API int cuDriverGetVersion(int* version) { return *version = driver_version, 0; }
@@ -116,7 +120,43 @@ API int cuStreamDestroy_v2(void*) {
 }
 API int cuStreamSynchronize(void*) {
     BEGIN();
+    if (capturing) return CAPTURING;
     return flush(), OK;
+}
+// What is put on the stream while it captures is kept and not done.
+API int cuStreamBeginCapture_v2(void*, int) {
+    BEGIN();
+    flush();
+    return capturing = true, OK;
+}
+API int cuStreamEndCapture(void*, void** graph) {
+    BEGIN();
+    capturing = false;
+    ++graphs;
+    *graph = new Graph(std::move(stream));
+    stream.clear();
+    return OK;
+}
+API int cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+    BEGIN();
+    ++graphs;
+    return *executable = new Graph(*static_cast<Graph*>(graph)), OK;
+}
+API int cuGraphLaunch(void* executable, void*) {
+    BEGIN();
+    for (auto& work : *static_cast<Graph*>(executable)) stream.push_back(work);
+    return OK;
+}
+API int cuGraphDestroy(void* graph) {
+    BEGIN();
+    --graphs;
+    return delete static_cast<Graph*>(graph), OK;
+}
+API int cuGraphExecDestroy(void* executable) {
+    BEGIN();
+    flush();
+    --graphs;
+    return delete static_cast<Graph*>(executable), OK;
 }
 API int cuEventCreate(void** event, unsigned) {
     BEGIN();
@@ -218,6 +258,12 @@ API int cuGetProcAddress_v2(const char* symbol, void** function, int, std::uint6
         FUNCTION("cuStreamCreate", cuStreamCreate),
         FUNCTION("cuStreamDestroy", cuStreamDestroy_v2),
         FUNCTION("cuStreamSynchronize", cuStreamSynchronize),
+        FUNCTION("cuStreamBeginCapture", cuStreamBeginCapture_v2),
+        FUNCTION("cuStreamEndCapture", cuStreamEndCapture),
+        FUNCTION("cuGraphInstantiateWithFlags", cuGraphInstantiateWithFlags),
+        FUNCTION("cuGraphLaunch", cuGraphLaunch),
+        FUNCTION("cuGraphDestroy", cuGraphDestroy),
+        FUNCTION("cuGraphExecDestroy", cuGraphExecDestroy),
         FUNCTION("cuEventCreate", cuEventCreate),
         FUNCTION("cuEventDestroy", cuEventDestroy_v2),
         FUNCTION("cuEventRecord", cuEventRecord),

@@ -44,64 +44,64 @@ struct Images {
 
 template <class T>
 __device__ __forceinline__ void carry_linear(const Image& image, Shape shape, Place at,
-                                             long long offset) {
-    static_cast<float*>(image.moved)[offset] =
+                                             int index) {
+    static_cast<float*>(image.moved)[index] =
         linear(static_cast<const T*>(image.data), shape, cell_of(at, shape, false));
 }
 
 template <class T>
 __device__ __forceinline__ void carry_nearest(const Image& image, Shape shape, Place at,
-                                              long long offset) {
-    static_cast<T*>(image.moved)[offset] = value_at(static_cast<const T*>(image.data), shape,
+                                              int index) {
+    static_cast<T*>(image.moved)[index] = value_at(static_cast<const T*>(image.data), shape,
                                                     nearest_voxel(at, shape, false));
 }
 
 template <class T>
 __device__ __forceinline__ void carry_label(const Image& image, Shape shape, Place at,
-                                            long long offset) {
+                                            int index) {
     const Vote<T> winner = vote(static_cast<const T*>(image.data), shape, cell_of(at, shape, false));
-    static_cast<T*>(image.moved)[offset] = winner.label;
-    if (image.share) image.share[offset] = winner.share;
+    static_cast<T*>(image.moved)[index] = winner.label;
+    if (image.share) image.share[index] = winner.share;
 }
 
 __device__ __forceinline__ void carry_one(const Image& image, Shape shape, Place at,
-                                          long long offset) {
+                                          int index) {
     if (image.look_up == LOOK_UP_LINEAR) {
         switch (image.type) {
-            case TYPE_F32: return carry_linear<float>(image, shape, at, offset);
-            case TYPE_F16: return carry_linear<Half>(image, shape, at, offset);
-            case TYPE_I8: return carry_linear<signed char>(image, shape, at, offset);
-            case TYPE_U8: return carry_linear<unsigned char>(image, shape, at, offset);
-            case TYPE_I16: return carry_linear<short>(image, shape, at, offset);
-            case TYPE_U16: return carry_linear<unsigned short>(image, shape, at, offset);
-            case TYPE_I32: return carry_linear<int>(image, shape, at, offset);
-            case TYPE_U32: return carry_linear<unsigned int>(image, shape, at, offset);
-            case TYPE_I64: return carry_linear<long long>(image, shape, at, offset);
-            case TYPE_U64: return carry_linear<unsigned long long>(image, shape, at, offset);
+            case TYPE_F32: return carry_linear<float>(image, shape, at, index);
+            case TYPE_F16: return carry_linear<Half>(image, shape, at, index);
+            case TYPE_I8: return carry_linear<signed char>(image, shape, at, index);
+            case TYPE_U8: return carry_linear<unsigned char>(image, shape, at, index);
+            case TYPE_I16: return carry_linear<short>(image, shape, at, index);
+            case TYPE_U16: return carry_linear<unsigned short>(image, shape, at, index);
+            case TYPE_I32: return carry_linear<int>(image, shape, at, index);
+            case TYPE_U32: return carry_linear<unsigned int>(image, shape, at, index);
+            case TYPE_I64: return carry_linear<long long>(image, shape, at, index);
+            case TYPE_U64: return carry_linear<unsigned long long>(image, shape, at, index);
         }
     } else if (image.look_up == LOOK_UP_NEAREST) {
         switch (image.type) {
             case TYPE_I8:
-            case TYPE_U8: return carry_nearest<unsigned char>(image, shape, at, offset);
+            case TYPE_U8: return carry_nearest<unsigned char>(image, shape, at, index);
             case TYPE_F16:
             case TYPE_I16:
-            case TYPE_U16: return carry_nearest<unsigned short>(image, shape, at, offset);
+            case TYPE_U16: return carry_nearest<unsigned short>(image, shape, at, index);
             case TYPE_F32:
             case TYPE_I32:
-            case TYPE_U32: return carry_nearest<unsigned int>(image, shape, at, offset);
+            case TYPE_U32: return carry_nearest<unsigned int>(image, shape, at, index);
             case TYPE_I64:
-            case TYPE_U64: return carry_nearest<unsigned long long>(image, shape, at, offset);
+            case TYPE_U64: return carry_nearest<unsigned long long>(image, shape, at, index);
         }
     } else {
         switch (image.type) {
-            case TYPE_I8: return carry_label<signed char>(image, shape, at, offset);
-            case TYPE_U8: return carry_label<unsigned char>(image, shape, at, offset);
-            case TYPE_I16: return carry_label<short>(image, shape, at, offset);
-            case TYPE_U16: return carry_label<unsigned short>(image, shape, at, offset);
-            case TYPE_I32: return carry_label<int>(image, shape, at, offset);
-            case TYPE_U32: return carry_label<unsigned int>(image, shape, at, offset);
-            case TYPE_I64: return carry_label<long long>(image, shape, at, offset);
-            case TYPE_U64: return carry_label<unsigned long long>(image, shape, at, offset);
+            case TYPE_I8: return carry_label<signed char>(image, shape, at, index);
+            case TYPE_U8: return carry_label<unsigned char>(image, shape, at, index);
+            case TYPE_I16: return carry_label<short>(image, shape, at, index);
+            case TYPE_U16: return carry_label<unsigned short>(image, shape, at, index);
+            case TYPE_I32: return carry_label<int>(image, shape, at, index);
+            case TYPE_U32: return carry_label<unsigned int>(image, shape, at, index);
+            case TYPE_I64: return carry_label<long long>(image, shape, at, index);
+            case TYPE_U64: return carry_label<unsigned long long>(image, shape, at, index);
         }
     }
 }
@@ -114,12 +114,12 @@ __device__ __forceinline__ Place carried_place(const Matrix& to_model, const flo
     Place at = place_of(to_model, voxel);
     if (!displacement) return at;
     if (on_grid) {
-        const float* here = displacement + offset_of(model, voxel.d + corner.d, voxel.h + corner.h,
-                                                     voxel.w + corner.w);
+        const int here =
+            index_of(model, voxel.d + corner.d, voxel.h + corner.h, voxel.w + corner.w);
         const long long voxels = voxels_of(model);
-        at.d += __ldg(here);
-        at.h += __ldg(here + voxels);
-        at.w += __ldg(here + 2 * voxels);
+        at.d += __ldg(displacement + here);
+        at.h += __ldg(displacement + voxels + here);
+        at.w += __ldg(displacement + 2 * voxels + here);
     } else {
         at = displaced(displacement, model, at);
     }
@@ -135,9 +135,9 @@ VM_KERNEL(vm_carry)
  int corner_d, int corner_h, int corner_w, int out_d, int out_h, int out_w) {
     const Shape moving = {moving_d, moving_h, moving_w}, model = {model_d, model_h, model_w};
     const Voxel corner = {corner_d, corner_h, corner_w};
-    for_each_voxel(Shape{out_d, out_h, out_w}, [&](Voxel voxel, long long offset) {
+    for_each_voxel(Shape{out_d, out_h, out_w}, [&](Voxel voxel, int index) {
         const Place at = carried_place(to_model, displacement, model, to_moving, on_grid != 0,
                                        corner, voxel);
-        for (int i = 0; i < count; ++i) carry_one(images.image[i], moving, at, offset);
+        for (int i = 0; i < count; ++i) carry_one(images.image[i], moving, at, index);
     });
 }

@@ -1,7 +1,8 @@
 // Voxels of a grid, and which thread does which.
 //
-// Arrays are C-contiguous (D, H, W) with channels first. Sizes of axes are int, offsets into arrays
-// long long: an array may hold more than 2^31 values.
+// Arrays are C-contiguous (D, H, W) with channels first. Sizes of axes and indices of
+// voxels are int: a grid has fewer than 2^31 voxels (vmruntime sees to it), and an address is then one
+// multiplication. Offsets of channels are long long.
 //
 // Blocks are boxes (32, 4, 2) of voxels, W fastest. A warp is one row, so that loads of displacement
 // fields and stores of results are coalesced, and the rows of a block that look at neighbouring
@@ -25,11 +26,11 @@ __device__ __forceinline__ long long voxels_of(Shape shape) {
     return static_cast<long long>(shape.d) * shape.h * shape.w;
 }
 
-__device__ __forceinline__ long long offset_of(Shape shape, int d, int h, int w) {
-    return (static_cast<long long>(d) * shape.h + h) * shape.w + w;
+__device__ __forceinline__ int index_of(Shape shape, int d, int h, int w) {
+    return (d * shape.h + h) * shape.w + w;
 }
 
-// Calls body(Voxel, offset) for every voxel of this thread, whatever the size of the launch.
+// Calls body(Voxel, index) for every voxel of this thread, whatever the size of the launch.
 template <class Body>
 __device__ __forceinline__ void for_each_voxel(Shape shape, Body body) {
     const int first_h = static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y);
@@ -40,7 +41,7 @@ __device__ __forceinline__ void for_each_voxel(Shape shape, Body body) {
     for (int d = static_cast<int>(blockIdx.z * blockDim.z + threadIdx.z); d < shape.d; d += step_d)
         for (int h = first_h; h < shape.h; h += step_h)
             for (int w = first_w; w < shape.w; w += step_w)
-                body(Voxel{d, h, w}, offset_of(shape, d, h, w));
+                body(Voxel{d, h, w}, index_of(shape, d, h, w));
 }
 
 // Calls body(index) for every value of this thread of an array without a shape.

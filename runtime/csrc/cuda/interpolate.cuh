@@ -96,23 +96,33 @@ __device__ __forceinline__ Value blend_corners(const Value (&corner)[8], Cell ce
                  cell.fraction_d);
 }
 
+#if defined(__CUDACC__)
+// The same number, of which the compiler does not know that: nothing that is computed from it moves in
+// front of the branch.
+__device__ __forceinline__ int kept_here(int number) {
+    asm volatile("" : "+r"(number));
+    return number;
+}
+#endif  // elsewhere the including file has defined it
+
 // Trilinear value of a float, Half or integer volume (float), or of a float4 field (Vector).
 template <class T>
 __device__ __forceinline__ auto linear(const T* volume, Shape shape, Cell cell)
     -> decltype(load(volume)) {
     using Value = decltype(load(volume));
     Value corner[8] = {};
-    const T* first = volume + offset_of(shape, cell.d, cell.h, cell.w);
-    const long long plane = static_cast<long long>(shape.h) * shape.w;
+    const int first = index_of(shape, cell.d, cell.h, cell.w), plane = shape.h * shape.w;
     if (is_whole(shape, cell)) {
 #pragma unroll
         for (int i = 0; i < 8; ++i)
-            corner[i] = load(first + (i >> 2) * plane + (i >> 1 & 1) * shape.w + (i & 1));
+            corner[i] = load(volume + (first + (i >> 2) * plane + (i >> 1 & 1) * shape.w) + (i & 1));
     } else {
+        // What only the border needs is not computed for all.
+        const int d = kept_here(cell.d), h = kept_here(cell.h), w = kept_here(cell.w);
 #pragma unroll
         for (int i = 0; i < 8; ++i)
-            if (is_inside(shape, cell.d + (i >> 2), cell.h + (i >> 1 & 1), cell.w + (i & 1)))
-                corner[i] = load(first + (i >> 2) * plane + (i >> 1 & 1) * shape.w + (i & 1));
+            if (is_inside(shape, d + (i >> 2), h + (i >> 1 & 1), w + (i & 1)))
+                corner[i] = load(volume + index_of(shape, d + (i >> 2), h + (i >> 1 & 1), w + (i & 1)));
     }
     return blend_corners(corner, cell);
 }
@@ -127,5 +137,5 @@ __device__ __forceinline__ Voxel nearest_voxel(Place at, Shape shape, bool borde
 template <class T>
 __device__ __forceinline__ T value_at(const T* volume, Shape shape, Voxel voxel) {
     if (!is_inside(shape, voxel.d, voxel.h, voxel.w)) return T(0);
-    return __ldg(volume + offset_of(shape, voxel.d, voxel.h, voxel.w));
+    return __ldg(volume + index_of(shape, voxel.d, voxel.h, voxel.w));
 }

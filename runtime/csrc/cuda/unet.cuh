@@ -3,12 +3,11 @@
 // Tensors are channels last, (d, h, w, c) FP16, c a multiple of 16. A convolution is 3 x 3 x 3 with one
 // voxel of zeros around, a bias and a LeakyReLU. What a network does between two of them happens while
 // the second one loads: concatenation (a list of sources), nearest doubling of the grid (a source is
-// read at half the index) and the rounding of the two scans; the pooling happens while the first one
-// stores. So a tensor is written once and read once by each convolution that wants it.
+// read at half the index); the pooling happens while the first one stores. So a tensor is written once and read once by each convolution that wants it.
 //
 // A block computes a box of 2 x 8 x 16 voxels, all output channels; a warp two rows of 16 voxels in both
 // planes, so that a 2 x 2 x 2 pool lies in one warp. The box with its neighbours lies in shared memory,
-// 16 or 32 channels at a time (46 KB: four blocks a multiprocessor). A product of matrices is 16
+// 16 or 32 channels at a time (46 KB, and a third of the registers: three blocks a multiprocessor). A product of matrices is 16
 // voxels x 16 channels of one of the 27 neighbours, times 16 x 8 weights. Weights come in the order in
 // which lanes want them, 16 bytes at once, through the L1 cache that all warps share.
 #pragma once
@@ -28,14 +27,11 @@ constexpr int ROWS = 4;          // of 16 voxels, each warp's: two planes of two
 constexpr int LOADS = 6;         // in flight, of each thread, while the box is filled
 constexpr int MOST_SOURCES = 12;
 
-enum Kind { SAME_GRID = 0, DOUBLED = 1, SCANS = 2 };
-
 // Where 16 or 32 channels come from.
 struct Source {
-    const void* data;    // (d, h, w, pitch) Half; SCANS: the first scan, (d, h, w) float
-    const void* second;  // SCANS: the other one
-    int pitch, first;    // channels of a voxel there, and the first that is wanted
-    int kind, unused;
+    const Half* data;  // (d, h, w, pitch), on half the grid where it is doubled
+    int pitch, first;  // channels of a voxel there, and the first that is wanted
+    int doubled, unused;
 };
 
 struct Sources {
@@ -66,17 +62,10 @@ __device__ __forceinline__ int place_of_piece(int voxel, int piece) {
 template <int PIECES>
 __device__ __forceinline__ uint4 piece_of(const Source& source, Shape shape, Voxel at, int piece) {
     if (!is_inside(shape, at.d, at.h, at.w)) return make_uint4(0, 0, 0, 0);
-    if (source.kind == SCANS) {
-        if (piece != 0) return make_uint4(0, 0, 0, 0);
-        const long long offset = offset_of(shape, at.d, at.h, at.w);
-        return make_uint4(both(__ldg(static_cast<const float*>(source.data) + offset),
-                               __ldg(static_cast<const float*>(source.second) + offset)),
-                          0, 0, 0);
-    }
-    const int half = source.kind == DOUBLED;
+    const int half = source.doubled;
     const Shape grid = {shape.d >> half, shape.h >> half, shape.w >> half};
-    const long long offset = offset_of(grid, at.d >> half, at.h >> half, at.w >> half);
-    const Half* first = static_cast<const Half*>(source.data) + offset * source.pitch + source.first;
+    const long long index = index_of(grid, at.d >> half, at.h >> half, at.w >> half);
+    const Half* first = source.data + index * source.pitch + source.first;
     return __ldg(reinterpret_cast<const uint4*>(first) + piece);
 }
 
@@ -100,6 +89,29 @@ __device__ __forceinline__ void fill(uint4* box, const Source& source, Shape sha
             if (number < COUNT)
                 box[place_of_piece<PIECES>(number / PIECES, number % PIECES)] = loaded[i];
         }
+    }
+}
+
+// The same of two scans, 4 bytes a voxel.
+__device__ __forceinline__ void fill_with_scans(unsigned* box, const float* first,
+                                                const float* second, Shape shape, Voxel corner) {
+    constexpr int EACH = (HALO + THREADS - 1) / THREADS;
+    float loaded[EACH][2] = {};
+#pragma unroll
+    for (int i = 0; i < EACH; ++i) {
+        const int voxel = static_cast<int>(threadIdx.x) + i * THREADS;
+        const int d = corner.d - 1 + voxel / (HALO_H * HALO_W);
+        const int h = corner.h - 1 + voxel / HALO_W % HALO_H, w = corner.w - 1 + voxel % HALO_W;
+        if (voxel < HALO && is_inside(shape, d, h, w)) {
+            const int index = index_of(shape, d, h, w);
+            loaded[i][0] = __ldg(first + index);
+            loaded[i][1] = __ldg(second + index);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < EACH; ++i) {
+        const int voxel = static_cast<int>(threadIdx.x) + i * THREADS;
+        if (voxel < HALO) box[voxel] = both(loaded[i][0], loaded[i][1]);
     }
 }
 
@@ -141,24 +153,25 @@ __device__ __forceinline__ void store(float (&sums)[ROWS][TILES][4], const float
                 const float sum = sums[part][tile][i] + added[i & 1];
                 sums[part][tile][i] = sum > 0.0f ? sum : sum * results.slope;
             }
+        if (results.whole || results.planar) {
 #pragma unroll
-        for (int part = 0; part < ROWS; ++part)
-#pragma unroll
-            for (int side = 0; side < 2; ++side) {
+            for (int row_of_side = 0; row_of_side < 2 * ROWS; ++row_of_side) {
+                const int part = row_of_side >> 1, side = row_of_side & 1;
                 const int d = corner.d + (part >> 1), h = corner.h + (part & 1);
                 const int w = corner.w + row + 8 * side;
                 if (!is_inside(shape, d, h, w)) continue;
                 const float* two = &sums[part][tile][2 * side];
-                const long long offset = offset_of(shape, d, h, w);
+                const long long index = index_of(shape, d, h, w);
                 if (results.whole)
-                    *reinterpret_cast<unsigned*>(results.whole + offset * results.pitch +
+                    *reinterpret_cast<unsigned*>(results.whole + index * results.pitch +
                                                  results.first + channel) = both(two[0], two[1]);
                 if (results.planar)
                     for (int i = 0; i < 2; ++i)
                         if (channel + i < results.channels)
-                            results.planar[(results.first + channel + i) * voxels_of(shape) + offset] =
+                            results.planar[(results.first + channel + i) * voxels_of(shape) + index] =
                                 two[i];
             }
+        }
         if (results.pooled) {
             float largest[4];
 #pragma unroll
@@ -172,10 +185,10 @@ __device__ __forceinline__ void store(float (&sums)[ROWS][TILES][4], const float
             for (int side = 0; side < 2; ++side) {
                 const int w = (corner.w + row + 8 * side) >> 1;
                 if ((row & 1) == 0 && is_inside(half, d, h, w))
-                    *reinterpret_cast<unsigned*>(results.pooled +
-                                                 offset_of(half, d, h, w) * results.pitch +
-                                                 results.first + channel) =
-                        both(largest[2 * side], largest[2 * side + 1]);
+                    *reinterpret_cast<unsigned*>(
+                        results.pooled +
+                        static_cast<long long>(index_of(half, d, h, w)) * results.pitch +
+                        results.first + channel) = both(largest[2 * side], largest[2 * side + 1]);
             }
         }
     }
@@ -191,6 +204,10 @@ __device__ __forceinline__ void convolve(const Sources& sources, int count, cons
     const Voxel corner = {static_cast<int>(blockIdx.z) * BOX_D, static_cast<int>(blockIdx.y) * BOX_H,
                           static_cast<int>(blockIdx.x) * BOX_W};
     float sums[ROWS][TILES][4] = {};
+    // A step's weights are asked for one step ahead, over the ends of loops too; behind the last one's
+    // lie zeros.
+    unsigned b[2 * TILES];
+    load_weights<TILES>(b, weights, 0, lane);
     int step = 0;
     for (int number = 0; number < count; ++number) {
         __syncthreads();
@@ -202,8 +219,8 @@ __device__ __forceinline__ void convolve(const Sources& sources, int count, cons
             for (int plane = 0; plane < 9; ++plane)
 #pragma unroll
                 for (int part_of = 0; part_of < STEPS; ++part_of) {
-                    unsigned b[2 * TILES];
-                    load_weights<TILES>(b, weights, step++, lane);
+                    unsigned next[2 * TILES];
+                    load_weights<TILES>(next, weights, ++step, lane);
 #pragma unroll
                     for (int part = 0; part < ROWS; ++part) {
                         const int voxel = ((kd + (part >> 1)) * HALO_H + 2 * warp + (part & 1) +
@@ -214,6 +231,8 @@ __device__ __forceinline__ void convolve(const Sources& sources, int count, cons
                         for (int tile = 0; tile < TILES; ++tile)
                             multiply_add(sums[part][tile], a, b[2 * tile], b[2 * tile + 1]);
                     }
+#pragma unroll
+                    for (int i = 0; i < 2 * TILES; ++i) b[i] = next[i];
                 }
         }
     }
@@ -223,18 +242,14 @@ __device__ __forceinline__ void convolve(const Sources& sources, int count, cons
 // The convolution of the two scans alone: 27 neighbours x 2 scans are one row of 54 (64) weights, so
 // that no product is with a channel that is not there.
 template <int TILES>
-__device__ __forceinline__ void convolve_scans(const Source& scans, const unsigned* weights,
-                                               const float* bias, const Results& results,
-                                               Shape shape) {
+__device__ __forceinline__ void convolve_scans(const float* first, const float* second,
+                                               const unsigned* weights, const float* bias,
+                                               const Results& results, Shape shape) {
     __shared__ unsigned box[HALO];
     const int lane = threadIdx.x & 31, warp = static_cast<int>(threadIdx.x) >> 5;
     const Voxel corner = {static_cast<int>(blockIdx.z) * BOX_D, static_cast<int>(blockIdx.y) * BOX_H,
                           static_cast<int>(blockIdx.x) * BOX_W};
-    for (int voxel = static_cast<int>(threadIdx.x); voxel < HALO; voxel += THREADS) {
-        const Voxel at = {corner.d - 1 + voxel / (HALO_H * HALO_W),
-                          corner.h - 1 + voxel / HALO_W % HALO_H, corner.w - 1 + voxel % HALO_W};
-        box[voxel] = piece_of<1>(scans, shape, at, 0).x;
-    }
+    fill_with_scans(box, first, second, shape, corner);
     __syncthreads();
     float sums[ROWS][TILES][4] = {};
 #pragma unroll
@@ -264,14 +279,14 @@ __device__ __forceinline__ void convolve_scans(const Source& scans, const unsign
 
 }  // namespace unet
 
-#define VM_UNET_KERNEL(name) \
-    extern "C" __global__ void __launch_bounds__(unet::THREADS, 4) name
+#define VM_UNET_KERNEL(blocks, name) \
+    extern "C" __global__ void __launch_bounds__(unet::THREADS, blocks) name
 
 #if VM_HAS_TENSOR_CORES
 #define VM_UNET_CONVOLVE(channels, tiles) \
     unet::convolve<channels, tiles>(sources, count, weights, bias, results, Shape{d, h, w});
 #define VM_UNET_SCANS(tiles) \
-    unet::convolve_scans<tiles>(scans, weights, bias, results, Shape{d, h, w});
+    unet::convolve_scans<tiles>(first, second, weights, bias, results, Shape{d, h, w});
 #else
 #define VM_UNET_CONVOLVE(channels, tiles)
 #define VM_UNET_SCANS(tiles)
@@ -281,16 +296,17 @@ __device__ __forceinline__ void convolve_scans(const Source& scans, const unsign
     (const __grid_constant__ unet::Sources sources, int count, const unsigned* __restrict__ weights, \
      const float* __restrict__ bias, unet::Results results, int d, int h, int w)
 
-VM_UNET_KERNEL(vm_unet_convolve_16_8) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(16, 1) }
-VM_UNET_KERNEL(vm_unet_convolve_16_16) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(16, 2) }
-VM_UNET_KERNEL(vm_unet_convolve_16_32) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(16, 4) }
-VM_UNET_KERNEL(vm_unet_convolve_32_8) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(32, 1) }
-VM_UNET_KERNEL(vm_unet_convolve_32_16) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(32, 2) }
-VM_UNET_KERNEL(vm_unet_convolve_32_32) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(32, 4) }
+VM_UNET_KERNEL(3, vm_unet_convolve_16_8) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(16, 1) }
+VM_UNET_KERNEL(3, vm_unet_convolve_16_16) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(16, 2) }
+VM_UNET_KERNEL(3, vm_unet_convolve_16_32) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(16, 4) }
+VM_UNET_KERNEL(3, vm_unet_convolve_32_8) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(32, 1) }
+VM_UNET_KERNEL(3, vm_unet_convolve_32_16) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(32, 2) }
+VM_UNET_KERNEL(3, vm_unet_convolve_32_32) VM_UNET_ARGUMENTS { VM_UNET_CONVOLVE(32, 4) }
 
-#define VM_UNET_SCANS_ARGUMENTS                                                       \
-    (unet::Source scans, const unsigned* __restrict__ weights,                        \
-     const float* __restrict__ bias, unet::Results results, int d, int h, int w)
+#define VM_UNET_SCANS_ARGUMENTS                                                               \
+    (const float* __restrict__ first, const float* __restrict__ second,                       \
+     const unsigned* __restrict__ weights, const float* __restrict__ bias,                    \
+     unet::Results results, int d, int h, int w)
 
-VM_UNET_KERNEL(vm_unet_scans_16) VM_UNET_SCANS_ARGUMENTS { VM_UNET_SCANS(2) }
-VM_UNET_KERNEL(vm_unet_scans_32) VM_UNET_SCANS_ARGUMENTS { VM_UNET_SCANS(4) }
+VM_UNET_KERNEL(5, vm_unet_scans_16) VM_UNET_SCANS_ARGUMENTS { VM_UNET_SCANS(2) }
+VM_UNET_KERNEL(4, vm_unet_scans_32) VM_UNET_SCANS_ARGUMENTS { VM_UNET_SCANS(4) }

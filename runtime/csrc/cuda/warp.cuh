@@ -8,21 +8,22 @@
 #include "label_vote.cuh"
 
 __device__ __forceinline__ Place displaced_place(const float* displacement, long long voxels,
-                                                 Voxel voxel, long long offset) {
-    return Place{__ldg(displacement + offset) + static_cast<float>(voxel.d),
-                 __ldg(displacement + voxels + offset) + static_cast<float>(voxel.h),
-                 __ldg(displacement + 2 * voxels + offset) + static_cast<float>(voxel.w)};
+                                                 Voxel voxel, int index) {
+    return Place{__ldg(displacement + index) + static_cast<float>(voxel.d),
+                 __ldg(displacement + voxels + index) + static_cast<float>(voxel.h),
+                 __ldg(displacement + 2 * voxels + index) + static_cast<float>(voxel.w)};
 }
 
 template <class T>
 __device__ __forceinline__ void warp_linear(const T* volume, const float* displacement, T* moved,
                                             int channels, Shape shape, Shape out, bool border) {
     const long long per_channel = voxels_of(shape), voxels = voxels_of(out);
-    for_each_voxel(out, [=](Voxel voxel, long long offset) {
-        const Place at = displaced_place(displacement, voxels, voxel, offset);
+    for_each_voxel(out, [=](Voxel voxel, int index) {
+        const Place at = displaced_place(displacement, voxels, voxel, index);
         const Cell cell = cell_of(at, shape, border);
+#pragma unroll 1  // one channel is the rule
         for (int c = 0; c < channels; ++c)
-            store(moved + c * voxels + offset, linear(volume + c * per_channel, shape, cell));
+            store(moved + c * voxels + index, linear(volume + c * per_channel, shape, cell));
     });
 }
 
@@ -30,12 +31,12 @@ template <class T>
 __device__ __forceinline__ void warp_nearest(const T* volume, const float* displacement, T* moved,
                                              int channels, Shape shape, Shape out, bool border) {
     const long long per_channel = voxels_of(shape), voxels = voxels_of(out);
-    for_each_voxel(out, [=](Voxel voxel, long long offset) {
-        const Place at = displaced_place(displacement, voxels, voxel, offset);
+    for_each_voxel(out, [=](Voxel voxel, int index) {
+        const Place at = displaced_place(displacement, voxels, voxel, index);
         const Voxel found = nearest_voxel(at, shape, border);
-#pragma unroll 1  // one channel is the rule; unrolled, addresses of four spill
+#pragma unroll 1
         for (int c = 0; c < channels; ++c)
-            moved[c * voxels + offset] = value_at(volume + c * per_channel, shape, found);
+            moved[c * voxels + index] = value_at(volume + c * per_channel, shape, found);
     });
 }
 
@@ -43,11 +44,11 @@ template <class T>
 __device__ __forceinline__ void warp_label(const T* labels, const float* displacement, T* moved,
                                            float* share, Shape shape, Shape out) {
     const long long voxels = voxels_of(out);
-    for_each_voxel(out, [=](Voxel voxel, long long offset) {
-        const Place at = displaced_place(displacement, voxels, voxel, offset);
+    for_each_voxel(out, [=](Voxel voxel, int index) {
+        const Place at = displaced_place(displacement, voxels, voxel, index);
         const Vote<T> winner = vote(labels, shape, cell_of(at, shape, false));
-        moved[offset] = winner.label;
-        if (share) share[offset] = winner.share;
+        moved[index] = winner.label;
+        if (share) share[index] = winner.share;
     });
 }
 

@@ -31,7 +31,7 @@ ON_GPU = {"onnxruntime": ("onnxruntime_cuda", "OnnxRuntimeCudaBackend")}
 """The same for the GPU, where that is another class."""
 
 GPU_ENGINES = ("cuda", "onnxruntime")
-"""What runs an ONNX model on a GPU, the fastest first."""
+"""What runs an ONNX model on a GPU, the fastest first; our own runs those in FP16 only."""
 
 CPU_ENGINES = ("openvino", "onnxruntime")
 """What runs an ONNX model on a CPU, the fastest first."""
@@ -52,7 +52,12 @@ def candidates(
     on_cpu = [(engine, "cpu") for engine in CPU_ENGINES]
     if device == "cpu":
         return on_cpu
-    on_gpu = [(engine, "cuda" if device == "auto" else device) for engine in GPU_ENGINES]
+    where = "cuda" if device == "auto" else device
+    on_gpu = [
+        (engine, where)
+        for engine in GPU_ENGINES
+        if engine != "cuda" or artifact.manifest.precision == "fp16"
+    ]
     return [*on_gpu, *on_cpu] if device == "auto" else on_gpu
 
 
@@ -105,8 +110,9 @@ def open_backend(
         try:
             return cast(Backend, backend(artifact, where, threads, precision))
         except BackendUnavailableError as error:
+            known = str(error) in reasons
             reasons.append(str(error))
-            if announce and len(choices) > 1:
+            if announce and len(choices) > 1 and not known:
                 announce(f"passed over {choice} on {where}: {error}")
     raise BackendUnavailableError("; ".join(dict.fromkeys(reasons)))
 

@@ -6,6 +6,7 @@ Needs the driver, cuda-bindings and NVRTC, and no engine: neither cuDNN nor onnx
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,9 +112,20 @@ class CudaBackend(GpuBackend):
                 f"{self._path} takes grids in multiples of {self._stride} voxels, not "
                 f"{' x '.join(map(str, shape))}"
             )
-        d, h, w = (size >> self._unet.level for size in shape)
+        # The same work on the same memory comes again with each pair, and is then one launch.
+        key = (shape, *sorted(feeds.items()), *sorted(outputs.items()))
+        self.gpu.repeat(key, partial(self._launch, self._unet, feeds, outputs, shape))
+
+    def _launch(
+        self,
+        unet: UNet,
+        feeds: Mapping[str, int],
+        outputs: Mapping[str, int],
+        shape: tuple[int, int, int],
+    ) -> None:
+        d, h, w = (size >> unet.level for size in shape)
         prediction = self._buffers.get("prediction", (3, d, h, w))
-        self._unet.run(feeds, shape, prediction.address)
+        unet.run(feeds, shape, prediction.address)
         voxels = int(np.prod(shape))
         if "displacement" in outputs or "moved" in outputs:
             address = outputs.get("displacement")

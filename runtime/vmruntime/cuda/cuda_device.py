@@ -7,7 +7,7 @@ on the CPU wherever there is a GPU (``pytest -m gpu``).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -27,6 +27,9 @@ Compile = Callable[[tuple[int, int], tuple[int, int]], bytes]
 
 CHUNK = 4 << 20
 """Bytes of a half of the staging area: one half is filled while the other goes up."""
+
+RECORDINGS = 8
+"""Graphs that are kept: results that someone still holds lie at other addresses than the next."""
 
 INSTALL = "pip install 'voxelmorph-deploy[gpu]'"
 
@@ -77,6 +80,8 @@ class CudaDevice:
         self._lock = threading.RLock()
         self._closed = False
         self._functions: dict[str, Any] = {}
+        self._recorded: dict[Hashable, Any] = {}
+        """Graphs by their work; None for what was done once, and not recorded yet."""
         self._module: Any = None
         self._handle = self._calls(driver.cuDeviceGet, ordinal)
         self._context = self._calls(driver.cuDevicePrimaryCtxRetain, self._handle)
@@ -111,6 +116,9 @@ class CudaDevice:
         """Give memory back; see `Device.free`."""
         if not self.closed:
             with self._current():
+                # A recording may be of work in this memory.
+                for key in list(self._recorded):
+                    self._forget(key)
                 self._calls(self._cuda.cuMemFree, memory.address)
 
     def upload(self, array: NDArray[Any], memory: Memory) -> None:
@@ -160,6 +168,21 @@ class CudaDevice:
                 self._function(kernel), *grid, *block, 0, self._stream, pointers.ctypes.data, 0,
             )  # fmt: skip
 
+    def repeat(self, key: Hashable, work: Callable[[], None]) -> None:
+        """Put work on the stream, from the second time on as one graph; see `Device.repeat`."""
+        with self._current():
+            # The one used last comes last.
+            known = key in self._recorded
+            graph = self._recorded.pop(key, None)
+            if not known:
+                work()
+            else:
+                graph = graph or self._record(work)
+                self._calls(self._cuda.cuGraphLaunch, graph, self._stream)
+            while len(self._recorded) >= RECORDINGS:
+                self._forget(next(iter(self._recorded)))
+            self._recorded[key] = graph
+
     def synchronize(self) -> None:
         """Wait for the stream; see `Device.synchronize`."""
         with self._current():
@@ -180,6 +203,8 @@ class CudaDevice:
             self._closed = True
             # What fails here was lost together with the device, and there is nothing left to do.
             self._calls.quietly(self._cuda.cuCtxPushCurrent, self._context)
+            for key in list(self._recorded):
+                self._forget(key)
             for event in self._events:
                 self._calls.quietly(self._cuda.cuEventDestroy, event)
             if self._stream is not None:
@@ -213,6 +238,29 @@ class CudaDevice:
                 self._cuda.cuModuleGetFunction, self._module, kernel.encode()
             )
         return self._functions[kernel]
+
+    def _record(self, work: Callable[[], None]) -> Any:
+        """An executable graph of what work puts on the stream, which then has not run."""
+        cuda = self._cuda
+        mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        self._calls(cuda.cuStreamBeginCapture, self._stream, mode)
+        try:
+            work()
+        except BaseException:
+            _, unfinished = cuda.cuStreamEndCapture(self._stream)
+            self._calls.quietly(cuda.cuGraphDestroy, unfinished)
+            raise
+        graph = self._calls(cuda.cuStreamEndCapture, self._stream)
+        try:
+            return self._calls(cuda.cuGraphInstantiate, graph, 0)
+        finally:
+            self._calls.quietly(cuda.cuGraphDestroy, graph)
+
+    def _forget(self, key: Hashable) -> None:
+        graph = self._recorded.pop(key)
+        if graph is not None:
+            # On the stream it may still be waited for: the driver destroys it after that.
+            self._calls.quietly(self._cuda.cuGraphExecDestroy, graph)
 
     def _register(self, array: NDArray[np.uint8]) -> None:
         self._calls(self._cuda.cuMemHostRegister, array.ctypes.data, array.nbytes, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -129,6 +129,18 @@ class Device(Protocol):
             Blocks of the grid, and threads of a block, along x, y, z.
         arguments
             In the order of the kernel's parameters; see `Argument`.
+        """
+
+    def repeat(self, key: Hashable, work: Callable[[], None]) -> None:
+        """Put work on the stream that was put there before, at a fraction of the launches' price.
+
+        Parameters
+        ----------
+        key
+            Equal for equal work: the same launches with the same arguments.
+        work
+            Launches kernels, and nothing else that this device does; what it allocates is there
+            after the first time. Called at least twice with each key.
         """
 
     def synchronize(self) -> None:

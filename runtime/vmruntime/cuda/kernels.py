@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from vmruntime.cuda.arena import Arena, Scope
 from vmruntime.cuda.device import Argument, DeviceArray, Dim
+from vmruntime.errors import BackendError
 from vmruntime.transform import Interpolation
 
-__all__ = ["Kernels", "Look", "Placement"]
+__all__ = ["BLOCK", "Kernels", "Look", "Placement", "value_blocks", "voxel_blocks"]
 
 BLOCK: Dim = (32, 4, 2)
 """Threads of a block of voxels; see ``grid.cuh``."""
@@ -29,6 +30,13 @@ MOST_BLOCKS = 1024
 
 MOST_ALONG_AXIS = 65535
 """Blocks of a launch along y and z; each thread takes several voxels beyond."""
+
+MOST_VOXELS = 2**31 - 1
+"""Indices of voxels are C's int."""
+
+PLANES_A_THREAD = 4
+MANY_BLOCKS = 16384
+"""A few for each place on the largest GPUs, of which 132 multiprocessors hold eight blocks each."""
 
 TYPES = {"f4": 0, "f2": 1, "i1": 2, "u1": 3, "i2": 4, "u2": 5, "i4": 6, "u4": 7, "i8": 8, "u8": 9}
 """Of numpy's types, ``enum Type`` of ``carry.cuh``."""
@@ -256,16 +264,38 @@ class Kernels:
         return self._device.download(array.memory, (count,), kind)
 
     def _over_voxels(self, kernel: str, shape: tuple[int, int, int], *arguments: Argument) -> None:
-        blocks = [-(-size // side) for size, side in zip(reversed(shape), BLOCK, strict=True)]
-        x, y, z = (min(count, MOST_ALONG_AXIS) for count in blocks)
-        self._device.launch(kernel, (x, y, z), BLOCK, arguments)
+        self._device.launch(kernel, voxel_blocks(shape), BLOCK, arguments)
 
     def _over_values(self, kernel: str, values: DeviceArray, *arguments: Argument) -> None:
-        blocks = min(-(-values.size // (THREADS * VALUES_A_THREAD)), MOST_BLOCKS)
-        self._device.launch(kernel, (blocks, 1, 1), (THREADS, 1, 1), (values, *arguments))
+        blocks = value_blocks(values.size)
+        self._device.launch(kernel, blocks, (THREADS, 1, 1), (values, *arguments))
 
     def _one(self, kernel: str, *arguments: Argument) -> None:
         self._device.launch(kernel, (1, 1, 1), (THREADS, 1, 1), arguments)
+
+
+def value_blocks(count: int) -> Dim:
+    """Blocks of `THREADS` of a launch over an array."""
+    return min(-(-count // (THREADS * VALUES_A_THREAD)), MOST_BLOCKS), 1, 1
+
+
+def voxel_blocks(shape: tuple[int, int, int]) -> Dim:
+    """Blocks of a launch over a grid.
+
+    Raises
+    ------
+    BackendError
+        The grid is larger than the kernels count.
+    """
+    if np.prod(shape, dtype=object) > MOST_VOXELS:
+        raise BackendError(
+            f"a grid of {' x '.join(map(str, shape))} voxels is too large for a GPU; up to 2^31 "
+            "are possible"
+        )
+    blocks = [-(-size // side) for size, side in zip(reversed(shape), BLOCK, strict=True)]
+    x, y, z = (min(count, MOST_ALONG_AXIS) for count in blocks)
+    # What a thread does once is worth doing for several planes, where there are blocks enough.
+    return x, y, -(-z // PLANES_A_THREAD) if x * y * z > MANY_BLOCKS else z
 
 
 def _sizes(shape: Sequence[int]) -> list[np.int32]:

@@ -7,15 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from vmruntime.cuda.device import Argument, Device, Dim, Memory
-from vmruntime.cuda.kernels import BLOCK, THREADS, VALUES_A_THREAD
+from vmruntime.cuda.device import Argument, Device, Memory
+from vmruntime.cuda.kernels import BLOCK, THREADS, value_blocks, voxel_blocks
 from vmruntime.unet.tail import Tail
 
 __all__ = ["DeviceTail"]
 
 Shape = tuple[int, int, int]
-
-MOST_BLOCKS = 4096
 
 
 class DeviceTail:
@@ -55,23 +53,29 @@ class DeviceTail:
             Integrate minus the velocity: the inverse.
         """
         tail = self._tail
-        steps: list[Callable[[Memory, Shape, Memory], None]] = []
-        shapes = [shape]
-        for factor, integrates in ((tail.before, False), (Fraction(1), True), (tail.after, False)):
-            if integrates and tail.int_steps:
-                steps.append(self._integration(-1 if backwards else 1))
-                shapes.append(shapes[-1])
-            elif factor != 1:
-                shapes.append(_times(shapes[-1], factor))
-                steps.append(self._resizing(shapes[-1], factor))
-        if not steps:
-            steps.append(self._resizing(shape, Fraction(1)))
         at = prediction
-        for number, step in enumerate(steps):
-            last = number == len(steps) - 1
-            to = target if last else self._memory(f"tail {number}", (3, *shapes[number + 1]))
-            step(at, shapes[number], to)
-            at = to
+        if tail.before != 1:
+            smaller = _times(shape, tail.before)
+            whole = not tail.int_steps and tail.after == 1
+            to = target if whole else self._memory("before", (3, *smaller))
+            self._resize(at, shape, to, smaller, tail.before)
+            at, shape = to, smaller
+        if tail.int_steps:
+            packed = self._squared(at, shape, -1 if backwards else 1)
+            if tail.after == 1:
+                self._over("vm_integrate_end", shape, packed[0], target, *_ints(*shape))
+                return
+            self._over("vm_integrate_square", shape, *packed, *_ints(*shape))
+            out = _times(shape, tail.after)
+            steps = [
+                np.float32(small - 1) / np.float32(large - 1) if large > 1 else np.float32(0)
+                for small, large in zip(shape, out, strict=True)
+            ]
+            sizes = _ints(*shape, *out)
+            scale = np.float32(float(tail.after))
+            self._over("vm_resize_packed", out, packed[1], target, *sizes, *steps, scale)
+        elif tail.after != 1 or at is prediction:
+            self._resize(at, shape, target, _times(shape, tail.after), tail.after)
 
     def moved(self, scan: Memory, displacement: Memory, shape: Shape, target: Memory) -> None:
         """Put warping a scan ``(D, H, W)`` float32 on the stream."""
@@ -81,38 +85,30 @@ class DeviceTail:
             np.int32(0),
         )  # fmt: skip
 
-    def _resizing(self, out: Shape, factor: Fraction) -> Callable[[Memory, Shape, Memory], None]:
-        def resize(field: Memory, shape: Shape, target: Memory) -> None:
-            sizes = _ints(3, *shape, *out)
-            self._over("vm_resize", out, field, target, *sizes, np.float32(float(factor)))
+    def _resize(
+        self, field: Memory, shape: Shape, target: Memory, out: Shape, factor: Fraction
+    ) -> None:
+        sizes = _ints(3, *shape, *out)
+        self._over("vm_resize", out, field, target, *sizes, np.float32(float(factor)))
 
-        return resize
-
-    def _integration(self, sign: int) -> Callable[[Memory, Shape, Memory], None]:
+    def _squared(self, velocity: Memory, shape: Shape, sign: int) -> tuple[Memory, Memory]:
+        """The velocity after all squarings but the last, four values a voxel, and room for that."""
         steps = self._tail.int_steps
-
-        def integrate(velocity: Memory, shape: Shape, target: Memory) -> None:
-            voxels = int(np.prod(shape))
-            field, spare = (self._memory(f"squared {name}", (4, *shape)) for name in ("a", "b"))
-            blocks = min(-(-voxels // (THREADS * VALUES_A_THREAD)), MOST_BLOCKS)
-            self._device.launch(
-                "vm_integrate_begin",
-                (blocks, 1, 1),
-                (THREADS, 1, 1),
-                [velocity, field, np.int64(voxels), np.float32(sign * 2.0**-steps)],
-            )
-            sizes = _ints(*shape)
-            for _ in range(steps - 1):
-                self._over("vm_integrate_square", shape, field, spare, *sizes)
-                field, spare = spare, field
-            self._over("vm_integrate_end", shape, field, target, *sizes)
-
-        return integrate
+        voxels = int(np.prod(shape))
+        field, spare = (self._memory(f"squared {name}", (4, *shape)) for name in ("a", "b"))
+        self._device.launch(
+            "vm_integrate_begin",
+            value_blocks(voxels),
+            (THREADS, 1, 1),
+            [velocity, field, np.int64(voxels), np.float32(sign * 2.0**-steps)],
+        )
+        for _ in range(steps - 1):
+            self._over("vm_integrate_square", shape, field, spare, *_ints(*shape))
+            field, spare = spare, field
+        return field, spare
 
     def _over(self, kernel: str, shape: Shape, *arguments: Argument) -> None:
-        x, y, z = (-(-size // side) for size, side in zip(reversed(shape), BLOCK, strict=True))
-        grid: Dim = (x, y, z)
-        self._device.launch(kernel, grid, BLOCK, arguments)
+        self._device.launch(kernel, voxel_blocks(shape), BLOCK, arguments)
 
 
 def _times(shape: Shape, factor: Fraction) -> Shape:

@@ -33,13 +33,10 @@ MOST_CHANNELS = 32
 """Output channels of a launch."""
 MOST_SOURCES = 12
 
-SAME_GRID, DOUBLED, SCANS = 0, 1, 2
-"""``enum Kind`` of ``unet.cuh``."""
-
 SOURCE = np.dtype(
-    [("data", "u8"), ("second", "u8"), ("pitch", "i4"), ("first", "i4"), ("kind", "i4"), ("", "i4")]
+    [("data", "u8"), ("pitch", "i4"), ("first", "i4"), ("doubled", "i4"), ("unused", "i4")]
 )
-"""``struct Source``."""
+"""``struct Source`` of ``unet.cuh``."""
 
 RESULTS = np.dtype(
     [
@@ -59,28 +56,25 @@ class Piece:
     Parameters
     ----------
     tensor
-        Name; of scans, both.
-    second
-        The other scan's name, else ``""``.
+        Its name.
     pitch, first
-        Channels of a voxel of the tensor, and the first that is read.
-    kind
-        See `SCANS` and its like.
+        Channels of a voxel of it, and the first that is read.
+    doubled
+        See `Part`.
     channels
         Which of the convolution's channels these are; the rest are zeros.
     """
 
     tensor: str
-    second: str
     pitch: int
     first: int
-    kind: int
+    doubled: bool
     channels: range
 
 
 @dataclass(frozen=True, eq=False)
 class Launch:
-    """Up to 32 output channels of a layer."""
+    """Up to 32 output channels of a layer; what reads both scans has no pieces."""
 
     kernel: str
     layer: Layer
@@ -117,7 +111,6 @@ class UNet:
         self._held: list[Memory] = []
         self._idle: list[Memory] = []
         self._last = layers[-1]
-        self._depth = max(layer.level for layer in layers)
         self._launches = [launch for layer in layers for launch in self._prepare(layer)]
         self._last_reader = {
             piece.tensor: number
@@ -176,7 +169,7 @@ class UNet:
             )
         alone = tuple(Part(name, 1) for name in self._scans)
         if layer.parts == alone:
-            pieces: tuple[Piece, ...] = (Piece(*self._scans, 0, 0, SCANS, range(2)),)
+            pieces: tuple[Piece, ...] = ()
             source_channels = 0
         else:
             pieces, source_channels = self._pieces(layer.parts)
@@ -213,24 +206,18 @@ class UNet:
         """A convolution's parts in pieces of one width, and the width."""
         wide = all(part.channels % MOST_CHANNELS == 0 for part in parts)
         width = MOST_CHANNELS if wide else STEP
-        pieces, at, number = [], 0, 0
-        while number < len(parts):
-            part = parts[number]
+        pieces, at = [], 0
+        for part in parts:
             if part.tensor in self._scans:
-                both = tuple(p.tensor for p in parts[number : number + 2])
-                if both != self._scans or part.doubled:
-                    raise BackendUnavailableError(
-                        "the cuda backend takes both scans together, and this model has one "
-                        "without the other; --backend onnxruntime runs it"
-                    )
-                pieces.append(Piece(*self._scans, 0, 0, SCANS, range(at, at + 2)))
-                at, number = at + 2, number + 2
-                continue
-            kind = DOUBLED if part.doubled else SAME_GRID
+                raise BackendUnavailableError(
+                    "the cuda backend takes both scans into the first convolution only, and this "
+                    "model has them elsewhere; --backend onnxruntime runs it"
+                )
             for first in range(0, part.channels, width):
                 some = range(at + first, at + min(first + width, part.channels))
-                pieces.append(Piece(part.tensor, "", _padded(part.channels), first, kind, some))
-            at, number = at + part.channels, number + 1
+                pitch = _padded(part.channels)
+                pieces.append(Piece(part.tensor, pitch, first, part.doubled, some))
+            at += part.channels
         return tuple(pieces), width
 
     def _launch(
@@ -254,16 +241,14 @@ class UNet:
             results["pooled"] = self._place(layer.pooled, size, there)
         results["pitch"], results["first"] = pitch, launch.first
         results["channels"], results["slope"] = launch.channels, layer.slope
-        sources = np.zeros(MOST_SOURCES, SOURCE)
-        for number, piece in enumerate(launch.pieces):
-            if piece.kind == SCANS:
-                data, second = scans[piece.tensor], scans[piece.second]
-            else:
-                data, second = there[piece.tensor].address, 0
-            sources[number] = (data, second, piece.pitch, piece.first, piece.kind, 0)
-        given: list[Argument] = [sources, np.int32(len(launch.pieces))]
-        if launch.kernel.startswith("vm_unet_scans"):
-            given = [sources[:1]]
+        nbytes = 4 * d * h * w
+        given: list[Argument] = [Memory(scans[name], nbytes) for name in self._scans]
+        if launch.pieces:
+            sources = np.zeros(MOST_SOURCES, SOURCE)
+            for number, piece in enumerate(launch.pieces):
+                address = there[piece.tensor].address
+                sources[number] = (address, piece.pitch, piece.first, piece.doubled, 0)
+            given = [sources, np.int32(len(launch.pieces))]
         grid = tuple(-(-size // side) for size, side in zip((w, h, d), BOX, strict=True))
         sizes = [np.int32(size) for size in (d, h, w)]
         self._device.launch(
@@ -303,14 +288,16 @@ def in_order_of_lanes(table: NDArray[np.float16]) -> NDArray[np.float16]:
     Returns
     -------
     ndarray
-        ``(K / 16, pairs of tiles, 32 lanes, 2 tiles, 2 halves, 2)``; one tile where N is 8.
+        ``(K / 16 + 1, pairs of tiles, 8, 4, 2 tiles, 2 halves, 2)``, one tile where N is 8. A lane
+        is an index of 8 and one of 4; the last step is zeros, which are loaded and not used.
     """
     rows, columns = table.shape
     tiles = columns // 8
     together = min(tiles, 2)
     # k = 16 step + 8 half + 2 (lane % 4) + element; n = 8 (together pair + tile) + lane / 4
     split = table.reshape(rows // STEP, 2, 4, 2, tiles // together, together, 8)
-    return np.ascontiguousarray(split.transpose(0, 4, 6, 2, 5, 1, 3))
+    ordered = split.transpose(0, 4, 6, 2, 5, 1, 3)
+    return np.concatenate([ordered, np.zeros_like(ordered[:1])])
 
 
 def _rows_of_pieces(

@@ -41,6 +41,10 @@ def test_the_order(onnx: Artifact, plan: Artifact) -> None:
     assert candidates(onnx, "auto", "cuda:1") == [("onnxruntime", "cuda:1")]
     assert candidates(onnx, "onnxruntime") == [("onnxruntime", "cuda"), ("onnxruntime", "cpu")]
     assert candidates(onnx, "onnxruntime", "cpu") == [("onnxruntime", "cpu")]
+    half = replace(onnx, manifest=replace(onnx.manifest, precision="fp16"))
+    assert candidates(half) == [("cuda", "cuda"), ("onnxruntime", "cuda"), *on_cpu]
+    assert candidates(half, "auto", "cuda:1") == [("cuda", "cuda:1"), ("onnxruntime", "cuda:1")]
+    assert candidates(half, "cuda") == [("cuda", "auto")]
     assert candidates(plan) == [("tensorrt-rtx", "auto")]
     engine = {**plan.manifest.engine, "target": "tensorrt"}
     other = replace(plan, manifest=replace(plan.manifest, engine=engine))

@@ -20,8 +20,9 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 MOST_REGISTERS = 64
 """A thread: four blocks of 256 then fit a multiprocessor, enough to hide the gathers' latency."""
 
-# vm_carry holds every look-up of every type; it is one launch for all images instead.
-LARGE = {"vm_carry"}
+LARGE = {"vm_carry": 96, "vm_integrate_end": 80, "vm_unet_convolve": 168, "vm_unet_scans": 128}
+"""vm_carry holds every look-up of every type; it is one launch for all images instead. A U-Net's
+sums lie in registers: three blocks of 128 threads a multiprocessor."""
 
 
 def _nvcc(folder: Path, architecture: int, *options: str) -> str:
@@ -55,7 +56,8 @@ def test_nothing_spills_and_occupancy_is_as_planned(tmp_path: Path) -> None:
     assert len(found) > 20
     for name, *numbers, registers in found:
         assert numbers == ["0", "0", "0"], name
-        assert int(registers) <= MOST_REGISTERS or name in LARGE, name
+        most = [n for prefix, n in LARGE.items() if name.startswith(prefix)]
+        assert int(registers) <= max([MOST_REGISTERS, *most]), name
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -54,7 +54,7 @@ def test_on_the_fake_driver(fake_driver: Path, session: str) -> None:
 
 @pytest.mark.gpu
 @needs_gpu
-@pytest.mark.parametrize("session", ["in_two_threads", "registers"])
+@pytest.mark.parametrize("session", ["in_two_threads", "registers", "repeats"])
 def test_on_a_gpu(session: str) -> None:
     device_sessions.SESSIONS[session](CudaDevice)
 
