@@ -8,8 +8,7 @@ against ``grid_sample``; a whole registration. Each is the median of 50 runs aft
 the device memory that it takes and the floor by FLOPs and bytes at rates measured in the same run.
 Writes ``gpu.json``, ``gpu.md`` and ``gpu.png``. Something that fails is a row that says why.
 
-No GPU was at hand where this was written: it was tried with ``--dry-run`` only, which does what can
-be done on the CPU, on small sizes; what that prints is no result.
+``--dry-run`` tries the benchmark itself on the CPU, on small sizes; what that prints is no result.
 """
 
 from __future__ import annotations
@@ -86,17 +85,18 @@ def main(
     cases, facts = collect(
         checkpoint, {"fp32": fp32, "fp16": fp16}, plans, (moving, fixed, labels), affine, device
     )
+    facts |= {"gpu": found.devices[0].name if found.devices else "none: a dry run, no result"}
+    facts |= {"driver": found.driver, "repeats": repeats}
+    output.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for case in [case for case in cases if re.search(only, f"{case.group}: {case.name}")]:
         row = measure(case, repeats=repeats, warm_up=warm_up, used=device_mib)
         rows.append(row)
         shown = row.note or f"{row.ms:.3g} ms"
         click.echo(f"{row.group}: {row.name}: {shown}", err=True)
-    facts |= {"gpu": found.devices[0].name if found.devices else "none: a dry run, no result"}
-    facts |= {"repeats": repeats}
-    output.mkdir(parents=True, exist_ok=True)
-    result = {**facts, "rows": [asdict(row) for row in rows]}
-    (output / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+        # After each: machines are lent for minutes.
+        result = {**facts, "rows": [asdict(row) for row in rows]}
+        (output / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
     page = markdown(facts, rows)
     (output / "gpu.md").write_text(page)
     draw(rows, output / "gpu.png")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from vmruntime.backends.gpu import GpuBackend, find_gpu
-from vmruntime.backends.onnxruntime_sessions import GPU_EXTRA, Sessions, require_fit
+from vmruntime.backends.onnxruntime_sessions import FATAL_ONLY, GPU_EXTRA, Sessions, require_fit
 from vmruntime.errors import (
     BackendError,
     BackendUnavailableError,
@@ -213,6 +213,8 @@ def _load_libraries() -> None:
             f"this onnxruntime {onnxruntime.__version__} is built for the CPU only; for the GPU: "
             f"{GPU_EXTRA}"
         )
+    # It logs what it tries and goes on without, line by line, and raises what matters.
+    onnxruntime.set_default_logger_severity(FATAL_ONLY)
     if not hasattr(onnxruntime, "preload_dlls"):
         return
     import contextlib

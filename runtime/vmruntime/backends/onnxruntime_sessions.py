@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vmruntime.artifact import Artifact
 
-__all__ = ["GPU_EXTRA", "Sessions", "require_fit"]
+__all__ = ["FATAL_ONLY", "GPU_EXTRA", "Sessions", "require_fit"]
 
 ERRORS_ONLY = 3
 FATAL_ONLY = 4
