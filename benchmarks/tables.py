@@ -211,6 +211,41 @@ def around(facts: Facts) -> str:
     return table(["stage", "CPU s", "wall s"], [*rows, ["sum", *sums]])
 
 
+def on_a_gpu(facts: Facts) -> str:
+    """docs/gpu.md's tables: each group against its first row, which is the peer."""
+    machine = facts["machine"]
+    lines = [
+        f"{facts['gpu']}, CUDA {'.'.join(map(str, facts['driver']))}; {machine['cpu']}, "
+        f"{machine['cores']} cores; torch {machine['torch']}, onnxruntime "
+        f"{machine['onnxruntime']}, Python {machine['python']}; {machine['date']}; model grid "
+        f"{facts['model grid']}, moving {facts['moving']}, fixed {facts['fixed']}; median of "
+        f"{facts['repeats']} (quartiles)."
+    ]
+    for group, peer in GPU_PEERS.items():
+        rows = [row for row in facts["rows"] if row["group"] == group]
+        measured = {row["name"]: row["ms"] for row in rows}
+        body = []
+        for row in rows:
+            if row["ms"] is None:
+                body.append([row["name"], f"*{row['note']}*", "", "", "", ""])
+                continue
+            low, high = row["spread_ms"]
+            ratio = f"{measured[peer] / row['ms']:.2g}" if peer else ""
+            floor = f"{row['ms'] / row['floor_ms']:.2g}" if row["floor_ms"] else ""
+            body.append([
+                row["name"], f"{row['ms']:.3g} ({low:.3g}-{high:.3g})", ratio, floor,
+                f"{row['first_ms']:.0f}", f"{row['memory_mib'] or 0:.0f}",
+            ])  # fmt: skip
+        faster = f"times as fast as {peer}" if peer else ""
+        head = [group, "ms", faster, "times the floor", "first time, ms", "MiB"]
+        lines.append(table(head, body))
+    return "\n\n".join(lines)
+
+
+GPU_PEERS = {"network": "torch eager FP32", "warp": "torch grid_sample", "pipeline": ""}
+"""What each group is compared with."""
+
+
 def duration(*parts: Facts) -> str:
     """How long the benchmark itself took."""
     taken = [facts["seconds_of_this_benchmark"] for facts in parts]
@@ -233,6 +268,7 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "duration": (("engines", "scaling", "cold", "classical"), duration),
     "real-pairs": (("real_pairs",), pairs_of_models),
     "stages": (("stages",), around),
+    "gpu": (("gpu",), on_a_gpu),
 }
 """What stands between the marks of a document: names of results, and what makes text of them."""
 

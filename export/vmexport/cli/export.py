@@ -139,7 +139,7 @@ def main(ctx: click.Context, /, source: Path, **given: Any) -> None:
 
     CHECKPOINT is a file of voxelmorph's VxmDense.save (PyTorch) or a Keras .h5 of the official
     models; which one is detected. The artifact is compared with the checkpoint before it is
-    written; the engine too, where a GPU is present. (No engine has run on a GPU of ours yet, and
+    written; the engine too, where a GPU is present. (No plan has run on a GPU of ours yet, and
     TensorRT itself has not built one: unverified.)
 
     \b

@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU. Unverified: no GPU was at hand where this was written."""
+"""ONNX Runtime on an NVIDIA GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT-RTX: plans that vm-export built. Unverified: no GPU was at hand."""
+"""TensorRT and TensorRT-RTX: plans that vm-export built. Unverified: none has run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A registration's own work on an NVIDIA GPU: look-ups, composition, labels, volume change.
+"""A registration's work on an NVIDIA GPU: U-Net, look-ups, composition, labels, volume change.
 
-No GPU was at hand where this was written: the kernels' source runs in the tests on the CPU (see
-``tests/emulated_device.py``), what drives a real device (`CudaDevice`) is unverified.
+In the tests the kernels' source runs on the CPU as well (``tests/emulated_device.py``), and what drives
+a device on a driver made up for that.
 """
 
 from __future__ import annotations

