@@ -65,6 +65,7 @@ class TritonBackend:
     """
 
     name = "triton"
+    checks_fields = False
 
     def __init__(self, url: str, model: str, version: str = "", timeout: float = 300.0) -> None:
         self.device, self._model, self._model_version = url, model, version

@@ -36,6 +36,7 @@ class BackendOnDevice:
         self.name = backend.name
         self.version = backend.version
         self.precision = backend.precision
+        self.checks_fields = backend.checks_fields
         self.inputs = backend.inputs
         self.outputs = backend.outputs
         self.device = "cuda:0 emulated"

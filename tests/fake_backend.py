@@ -31,6 +31,7 @@ class FakeBackend:
     version = "1.0"
     device = "cpu"
     precision = "fp32"
+    checks_fields = False
 
     def __init__(self, displacement: Field, inverse: Field | None = None) -> None:
         free = (1, 1, None, None, None)

@@ -62,6 +62,11 @@ class Artifact:
             plan = is_plan(model)
             manifest = Manifest.from_json(read_plan_manifest(model) if plan else _of_onnx(model))
         except ArtifactError as error:
+            if name.endswith(".plan") and not plan and type(error) is ArtifactError:
+                raise ArtifactError(
+                    f"{name}: is neither a TensorRT plan nor an ONNX model, or is damaged; make "
+                    "one with vm-export --engine"
+                ) from None
             raise type(error)(f"{name}: {error}") from None
         return cls(Path(path), model, manifest, "plan" if plan else "onnx")
 

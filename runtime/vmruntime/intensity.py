@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmruntime.errors import ManifestError
+from vmruntime.memory_pool import empty
 from vmruntime.sparse import sparse
 
 __all__ = ["IntensityRule"]
@@ -93,7 +94,9 @@ class IntensityRule:
             The same shape, float32.
         """
         if self.kind == "divide":
-            return data / np.float32(self.numbers[0])
+            divided: NDArray[np.float32] = empty(data.shape, np.float32)
+            np.divide(data, np.float32(self.numbers[0]), out=divided)
+            return divided
         if self.kind == "minmax":
             low, high = data.min(), data.max()
             scaled: NDArray[np.float32] = (data - low) / (high - low)

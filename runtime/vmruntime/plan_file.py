@@ -21,6 +21,9 @@ MAGIC = (b"vtrt", b"ptrt", b"ftrt")
 SIZE_AT = {b"vtrt": 16}
 """Where a kind of plan says its own length (8 bytes, little-endian)."""
 
+LARGEST_PLAN = 1 << 40
+"""Bytes; a length beyond it is damage itself."""
+
 OPENING = b'{"version":'
 MAX_NAME = 4096
 """Bytes; what TensorRT keeps of a network's name."""
@@ -50,9 +53,10 @@ def read_plan_manifest(plan: bytes) -> str:
     if at is not None:
         size = int.from_bytes(plan[at : at + 8], "little")
         if len(plan) < size or len(plan) < at + 8:
+            told = len(plan) >= at + 8 and size <= LARGEST_PLAN
             raise ArtifactError(
-                f"is a damaged plan: {len(plan)} bytes instead of {size}; copy the file again, or "
-                "make it again with vm-export --engine"
+                f"is a damaged plan: {len(plan)} bytes{f' instead of {size}' if told else ''}; "
+                "copy the file again, or make it again with vm-export --engine"
             )
     found = [text for text, values in _candidates(plan) if "engine" in values]
     if not found:

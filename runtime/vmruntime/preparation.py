@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from vmruntime.grid import Grid
 from vmruntime.intensity import IntensityRule
 from vmruntime.io.affine_files import read_affine
 from vmruntime.io.matrix import checked_matrix
+from vmruntime.io.together import Background
 from vmruntime.manifest import Manifest
 from vmruntime.placement import foreground, lies_inside, place_model_grid, share_outside
 from vmruntime.stages import Stages
@@ -163,10 +165,15 @@ def decide(
 
 def sample(decision: Decision, moving: Volume, fixed: Volume, workplace: Workplace) -> Prepared:
     """Sample both scans into the model's grid, each once, where the network will find them."""
-    both = [
-        workplace.sample(moving, decision.moving_rule, decision.affine, decision.model),
-        workplace.sample(fixed, decision.fixed_rule, np.eye(4), decision.model),
-    ]
+    model = decision.model
+    first = partial(workplace.sample, moving, decision.moving_rule, decision.affine, model)
+    second = partial(workplace.sample, fixed, decision.fixed_rule, np.eye(4), model)
+    if workplace.samples_at_once:
+        aside = Background(first)
+        other = second()
+        both = [aside.result(), other]
+    else:
+        both = [first(), second()]
     alignment = decision.alignment
     warnings = list(alignment.warnings) if alignment else []
     if alignment and not alignment.plausible:

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmruntime.backends import Backend, DeviceBackend
+from vmruntime.backends.protocol import not_finite
 from vmruntime.displacement import Displacement
-from vmruntime.errors import BackendError
 from vmruntime.grid import Grid
 from vmruntime.intensity import IntensityRule
+from vmruntime.memory_pool import release_memory
 from vmruntime.regularity import jacobian_on
 from vmruntime.transform import Interpolation, Transform
 from vmruntime.volume import Volume
@@ -36,7 +37,6 @@ __all__ = [
     "Workplace",
     "all_finite",
     "stands_on",
-    "unusable",
     "workplace_of",
 ]
 
@@ -74,6 +74,9 @@ class Workplace(Protocol):
 
     def registration(self) -> AbstractContextManager[None]:
         """Hold around `sample`, `network` and `carry` of one pair: what they share is kept."""
+
+    samples_at_once: bool
+    """Whether `sample` may be called in several threads of one registration."""
 
     def sample(
         self, scan: Volume, rule: IntensityRule, affine: NDArray[np.float64], model: Grid
@@ -134,6 +137,7 @@ class HostWorkplace:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        self.samples_at_once = threads > 1
 
     def registration(self) -> AbstractContextManager[None]:
         """Nothing to hold; see `Workplace.registration`."""
@@ -159,8 +163,11 @@ class HostWorkplace:
         fields = []
         for name in outputs:
             field = np.asarray(found[name], dtype=np.float32)
-            if field.ndim != 5 or not all_finite(field[0], self.threads):
-                raise unusable(name, field.shape)
+            usable = field.ndim == 5 and (
+                backend.checks_fields or all_finite(field[0], self.threads)
+            )
+            if not usable:
+                raise not_finite(name, field.shape)
             fields.append(Displacement(field[0], fixed.grid))
         return fields
 
@@ -182,7 +189,8 @@ class HostWorkplace:
         return jacobian_on(transform, self.threads)
 
     def close(self) -> None:
-        """Nothing is held; see `Workplace.close`."""
+        """Give up memory that waits to be used again; see `Workplace.close`."""
+        release_memory()
 
 
 def all_finite(field: NDArray[np.float32], threads: int = 1) -> bool:
@@ -210,11 +218,3 @@ def stands_on(scan: Grid, affine: NDArray[np.float64], model: Grid) -> bool:
     """Whether a scan's voxels are the model grid's, through an affine from its world."""
     to_scan = np.linalg.inv(scan.affine) @ affine @ model.affine
     return scan.shape == model.shape and bool(np.abs(to_scan - np.eye(4)).max() < SAME)
-
-
-def unusable(name: str, shape: tuple[int, ...]) -> BackendError:
-    """What to raise for a field of the model that cannot be used."""
-    return BackendError(
-        f"the model's {name} has shape {shape} or holds NaN; "
-        "verify the artifact with vm-export, check the scans' intensities"
-    )

@@ -126,7 +126,7 @@ def test_truncated(plan: bytes, tmp_path: Path, kept: float) -> None:
 def test_a_manifest_alone_is_no_artifact(tiny_plan: Path, tmp_path: Path) -> None:
     path = tmp_path / "manifest.plan"
     path.write_text(Artifact.read(tiny_plan).manifest.to_json())
-    with pytest.raises(ArtifactError, match="not an ONNX model"):
+    with pytest.raises(ArtifactError, match="neither a TensorRT plan nor an ONNX model"):
         Artifact.read(path)
     with pytest.raises(ArtifactError, match="no TensorRT plan"):
         read_plan_manifest(path.read_bytes())

@@ -7,29 +7,32 @@
 #include <memory>
 #include <new>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 namespace vm {
 
+constexpr size_t BLOCK_PAGE = size_t(1) << 21;
+
+// Large pieces of memory, multiples of BLOCK_PAGE and aligned to it, in huge pages where there are any.
+// Some (64 MB) are kept when they are given back: fresh ones cost more than what is computed in them.
+// Null where memory is short.
+void *take_block(size_t bytes);
+void give_block(void *data, size_t bytes);
+
 // An array of plain numbers whose values are undefined until they are written. Aligned to the
-// widest vectors. Large ones ask for huge pages, which saves most of the cost of fresh memory.
+// widest vectors.
 template <typename T>
 class Buffer {
 public:
     Buffer() = default;
     explicit Buffer(size_t count) : size_(count) {
-        constexpr size_t PAGE = size_t(1) << 21;
-        const size_t bytes = count * sizeof(T);
-        const size_t alignment = bytes >= 2 * PAGE ? PAGE : 64;
-        const size_t whole = (bytes + alignment - 1) / alignment * alignment;
         if (count > SIZE_MAX / sizeof(T) / 2) throw std::bad_alloc();
-        data_.reset(static_cast<T *>(std::aligned_alloc(alignment, whole ? whole : alignment)));
+        const size_t bytes = count * sizeof(T);
+        const bool large = bytes >= 2 * BLOCK_PAGE;
+        const size_t alignment = large ? BLOCK_PAGE : 64;
+        const size_t whole = (bytes + alignment - 1) / alignment * alignment;
+        data_ = {static_cast<T *>(large ? take_block(whole)
+                                        : std::aligned_alloc(alignment, whole ? whole : alignment)),
+                 Free{large ? whole : 0}};
         if (!data_) throw std::bad_alloc();
-#if defined(__linux__)
-        if (alignment == PAGE) madvise(data_.get(), whole, MADV_HUGEPAGE);
-#endif
     }
     T *data() { return data_.get(); }
     const T *data() const { return data_.get(); }
@@ -40,7 +43,14 @@ public:
 
 private:
     struct Free {
-        void operator()(T *data) const { std::free(data); }
+        size_t block = 0;  // its bytes, where it is one of take_block
+        void operator()(T *data) const {
+            if (block) {
+                give_block(data, block);
+            } else {
+                std::free(data);
+            }
+        }
     };
     std::unique_ptr<T[], Free> data_;
     size_t size_ = 0;

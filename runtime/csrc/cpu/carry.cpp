@@ -49,6 +49,20 @@ void over_rows(const Shape &shape, int threads, Body &&body) {
     });
 }
 
+// Whether what a block looks at may be anything but zero.
+bool sees_something(const Reach &reach, const std::vector<PlaneBox> &planes) {
+    if (!reach.any) return false;
+    const int32_t last = int32_t(planes.size()) - 1;
+    for (int32_t d = std::max(reach.low[0] - 1, 0); d <= std::min(reach.high[0] + 1, last); ++d) {
+        const PlaneBox &plane = planes[size_t(d)];
+        if (reach.high[1] + 1 >= plane.height[0] && reach.low[1] - 1 < plane.height[1] &&
+            reach.high[2] + 1 >= plane.width[0] && reach.low[2] - 1 < plane.width[1]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // Finds every place, which is cheap where no displacement is interpolated, and looks only where some
 // place of a block sees anything.
 void carry_where_sighted(const Map &map, const std::vector<Look> &looks, int threads) {
@@ -56,10 +70,15 @@ void carry_where_sighted(const Map &map, const std::vector<Look> &looks, int thr
     const int64_t width = shape[2];
     int32_t seen[3];
     for (int axis = 0; axis < 3; ++axis) seen[axis] = int32_t(looks[0].shape()[axis]);
+    std::vector<PlaneBox> planes(static_cast<size_t>(seen[0]));
+    for (const Look &look : looks) look.widen(planes, threads);
     over_rows(shape, threads, [&](int64_t d, int64_t h, RowSpace &space) {
         const int64_t start = (d * shape[1] + h) * shape[2];
         map.row(d, h, 0, shape[2], space);
-        rows().sighted(seen, space.places.data(), width, space.blocks.data());
+        rows().sighted(seen, space.places.data(), width, space.reaches.data());
+        for (size_t block = 0; block < space.blocks.size(); ++block) {
+            space.blocks[block] = sees_something(space.reaches[block], planes);
+        }
         over_runs(space.blocks, width, [&](int64_t first, int64_t count, bool any) {
             const float *const places[3] = {space.places[0] + first, space.places[1] + first,
                                             space.places[2] + first};
@@ -76,7 +95,7 @@ void carry_where_sighted(const Map &map, const std::vector<Look> &looks, int thr
 
 void carry(const vm_map *given, const vm_look *given_looks, size_t count, int32_t number) {
     const int threads = thread_count(number);
-    { const Map check(given); }
+    const int along = Map(given).along_width();
     std::vector<Look> looks = looks_of(given_looks, count);
     // Scans are mostly background: leaving that out halves the work, and more.
     std::array<int64_t, 6> box = looks[0].bounds(threads);
@@ -91,7 +110,7 @@ void carry(const vm_map *given, const vm_look *given_looks, size_t count, int32_
     }
     const bool empty = !box[1];
     if (empty) box = {0, 1, 0, 1, 0, 1};
-    for (Look &look : looks) look.restrict_to(box, threads);
+    for (Look &look : looks) look.restrict_to(box, along, threads);
     const Map map(given, {box[0], box[2], box[4]});
     const Shape &shape = map.shape();
     const Shape &seen = looks[0].shape();

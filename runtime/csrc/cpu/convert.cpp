@@ -60,20 +60,57 @@ inline uint16_t as_half(float value) {
     return uint16_t(sign | (bits - 0x38000000u) >> 13);
 }
 
-template <typename T>
-void convert(const T *volume, const Layout &layout, const int64_t box[6], float *out,
-             int threads) {
+// A box of a volume, each value through `as`, where neighbours in memory lie along the axis `near`, 0
+// or 1: tiles of them are read row by row and turned in a space that fits the first cache. Read along
+// the last axis, whose steps are long and often of a power of two, they would push each other out.
+template <typename T, typename U, typename As>
+void turn(const T *volume, const Layout &layout, const int64_t box[6], int near, U *out, As as,
+          int threads) {
+    constexpr int64_t TILE = 32;
+    const int other = 1 - near;
+    const int64_t length[3] = {box[1] - box[0], box[3] - box[2], box[5] - box[4]};
+    const int64_t to[2] = {length[1] * length[2], length[2]};
+    const int64_t across = layout.strides[2], tiles = (length[near] + TILE - 1) / TILE;
+    parallel_for(length[other] * tiles, threads, [&](int64_t task) {
+        const int64_t i = task / tiles, first = task % tiles * TILE;
+        const int64_t count = std::min(TILE, length[near] - first);
+        const T *plane = volume + (box[2 * other] + i) * layout.strides[other] +
+                         (box[2 * near] + first) * layout.strides[near] + box[4] * across;
+        U *target = out + i * to[other] + first * to[near];
+        T tile[TILE][TILE];
+        for (int64_t w = 0; w < length[2]; w += TILE) {
+            const int64_t width = std::min(TILE, length[2] - w);
+            for (int64_t k = 0; k < width; ++k) {
+                std::copy_n(plane + (w + k) * across, count, tile[k]);
+            }
+            for (int64_t j = 0; j < count; ++j) {
+                U *row = target + j * to[near] + w;
+                for (int64_t k = 0; k < width; ++k) row[k] = as(tile[k][j]);
+            }
+        }
+    });
+}
+
+template <typename T, typename U, typename As>
+void copy_box(const T *volume, const Layout &layout, const int64_t box[6], U *out, As as,
+              int threads) {
     const int64_t h = box[3] - box[2], w = box[5] - box[4], rows = (box[1] - box[0]) * h;
     const int64_t step = layout.strides[2];
+    for (int near = 0; near < 2; ++near) {
+        if (step != 1 && layout.strides[near] == 1) {
+            turn(volume, layout, box, near, out, as, threads);
+            return;
+        }
+    }
     parallel_ranges(rows, std::max<int64_t>(1, GRAIN / w), threads, [&](int64_t a, int64_t b) {
         for (int64_t row = a; row < b; ++row) {
             const T *from = volume + (box[0] + row / h) * layout.strides[0] +
                             (box[2] + row % h) * layout.strides[1] + box[4] * step;
-            float *to = out + row * w;
+            U *to = out + row * w;
             if (step == 1) {
-                for (int64_t i = 0; i < w; ++i) to[i] = as_float(from[i]);
+                for (int64_t i = 0; i < w; ++i) to[i] = as(from[i]);
             } else {
-                for (int64_t i = 0; i < w; ++i) to[i] = as_float(from[i * step]);
+                for (int64_t i = 0; i < w; ++i) to[i] = as(from[i * step]);
             }
         }
     });
@@ -135,11 +172,38 @@ void bounds_of(const T *volume, const Layout &layout, int64_t bounds[6], int thr
     for (int i = 0; i < 6; ++i) bounds[i] = found[1] ? found[i] : 0;
 }
 
+template <typename T>
+void rows_of(const T *volume, const Layout &layout, int32_t (*rows)[2], int threads) {
+    const int64_t h = layout.shape[1], w = layout.shape[2], step = layout.strides[2];
+    const int64_t grain = std::max<int64_t>(1, GRAIN / w);
+    parallel_ranges(layout.shape[0] * h, grain, threads, [&](int64_t a, int64_t b) {
+        for (int64_t i = a; i < b; ++i) {
+            const T *row = volume + i / h * layout.strides[0] + i % h * layout.strides[1];
+            int64_t first = w, last = 0;
+            if (any(row, w, step)) search(row, w, step, first, last);
+            rows[i][0] = last ? int32_t(first) : 0;
+            rows[i][1] = int32_t(last);
+        }
+    });
+}
+
 }  // namespace
+
+void nonzero_rows(const void *volume, int64_t size, const Layout &layout, int32_t (*rows)[2],
+                  int threads) {
+    switch (size) {
+        case 1: rows_of(static_cast<const uint8_t *>(volume), layout, rows, threads); break;
+        case 2: rows_of(static_cast<const uint16_t *>(volume), layout, rows, threads); break;
+        case 4: rows_of(static_cast<const uint32_t *>(volume), layout, rows, threads); break;
+        default: rows_of(static_cast<const uint64_t *>(volume), layout, rows, threads);
+    }
+}
 
 void to_float(const void *volume, vm_type type, const Layout &layout, const int64_t box[6],
               float *out, int threads) {
-#define VM_CONVERT(T) convert(static_cast<const T *>(volume), layout, box, out, threads)
+#define VM_CONVERT(T)                                                                          \
+    copy_box(static_cast<const T *>(volume), layout, box, out, [](T x) { return as_float(x); }, \
+             threads)
     switch (type) {
         case VM_U8: VM_CONVERT(uint8_t); break;
         case VM_I8: VM_CONVERT(int8_t); break;
@@ -154,6 +218,20 @@ void to_float(const void *volume, vm_type type, const Layout &layout, const int6
         case VM_F64: VM_CONVERT(double); break;
     }
 #undef VM_CONVERT
+}
+
+void to_c_order(const void *volume, int64_t size, const Layout &layout, const int64_t box[6],
+                void *out, int threads) {
+#define VM_COPY(T)                                                                            \
+    copy_box(static_cast<const T *>(volume), layout, box, static_cast<T *>(out),              \
+             [](T x) { return x; }, threads)
+    switch (size) {
+        case 1: VM_COPY(uint8_t); break;
+        case 2: VM_COPY(uint16_t); break;
+        case 4: VM_COPY(uint32_t); break;
+        default: VM_COPY(uint64_t);
+    }
+#undef VM_COPY
 }
 
 void to_half(const float *values, int64_t count, uint16_t *out, int threads) {

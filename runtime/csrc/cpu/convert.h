@@ -9,8 +9,17 @@ namespace vm {
 void to_float(const void *volume, vm_type type, const Layout &layout, const int64_t box[6],
               float *out, int threads);
 
+// The same of elements of `size` bytes as they are.
+void to_c_order(const void *volume, int64_t size, const Layout &layout, const int64_t box[6],
+                void *out, int threads);
+
 // Rounds float32 to half precision, to even.
 void to_half(const float *values, int64_t count, uint16_t *out, int threads);
+
+// First and one past the last element that is not zero of each row of a volume in C order or with
+// strides; (0, 0) where none is.
+void nonzero_rows(const void *volume, int64_t size, const Layout &layout, int32_t (*rows)[2],
+                  int threads);
 
 // Bounds of what is not zero in a volume of elements of `size` bytes; all 0 where nothing is.
 void nonzero_bounds(const void *volume, int64_t size, const Layout &layout, int64_t bounds[6],

@@ -49,7 +49,26 @@ static int fade(const int32_t *shape, Places places, int64_t count, float *const
     return any ? 1 : 2;
 }
 
-static void sighted(const int32_t *shape, Places places, int64_t count, unsigned char *blocks) {
+// Smallest and largest of a block's coordinates, clipped and cut off.
+static inline void reach_along(const float *places, int32_t voxels, int32_t *low, int32_t *high) {
+    const float size = static_cast<float>(voxels);
+    int32_t index[B];
+    for (int j = 0; j < B; ++j) {
+        float place = places[j];
+        place = place >= -1.0f ? place : -1.0f;  // NaN as well
+        place = place > size ? size : place;
+        index[j] = static_cast<int32_t>(place);
+    }
+    int32_t least = index[0], most = index[0];
+    for (int j = 0; j < B; ++j) {
+        least = index[j] < least ? index[j] : least;
+        most = index[j] > most ? index[j] : most;
+    }
+    *low = least;
+    *high = most;
+}
+
+static void sighted(const int32_t *shape, Places places, int64_t count, Reach *blocks) {
     const float d = static_cast<float>(shape[0]), h = static_cast<float>(shape[1]),
                 w = static_cast<float>(shape[2]);
     for (int64_t start = 0; start < count; start += B) {
@@ -59,7 +78,12 @@ static void sighted(const int32_t *shape, Places places, int64_t count, unsigned
             const int32_t first = x[j] > -1.0f && x[j] < d, second = y[j] > -1.0f && y[j] < h;
             any |= first & second & static_cast<int32_t>(z[j] > -1.0f && z[j] < w);
         }
-        blocks[start / B] = static_cast<unsigned char>(any);
+        blocks[start / B].any = any;
+        if (!any) continue;
+        for (int axis = 0; axis < 3; ++axis) {
+            reach_along(places[axis] + start, shape[axis], blocks[start / B].low + axis,
+                        blocks[start / B].high + axis);
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 
 namespace vm {
 
+constexpr int64_t WORTH_COPYING = 1 << 16;  // voxels; smaller volumes fit the cache
+
 Look::Look(const vm_look &look)
     : data_(static_cast<const unsigned char *>(look.volume)),
       shape_(checked_shape(look.shape, "look.shape")),
@@ -57,7 +59,19 @@ std::array<int64_t, 6> Look::bounds(int threads) const {
     return result;
 }
 
-void Look::restrict_to(const std::array<int64_t, 6> &box, int threads) {
+// Puts an axis last in the order of the layout, whatever the order of memory.
+void Look::walk_along(int axis) {
+    const int at = int(std::find(axes_, axes_ + 3, axis) - axes_);
+    std::rotate(axes_ + at, axes_ + at + 1, axes_ + 3);
+    std::rotate(layout_.shape + at, layout_.shape + at + 1, layout_.shape + 3);
+    std::rotate(layout_.strides + at, layout_.strides + at + 1, layout_.strides + 3);
+}
+
+void Look::restrict_to(const std::array<int64_t, 6> &box, int along, int threads) {
+    // Where rows run across what lies together in memory, each look-up would be in another line of
+    // the cache, and often in the same few places of it.
+    const bool across = axes_[2] != along && voxels(shape_) >= WORTH_COPYING;
+    if (across) walk_along(along);
     int64_t inner[6];
     for (int i = 0; i < 3; ++i) {
         inner[2 * i] = box[2 * axes_[i]];
@@ -72,12 +86,48 @@ void Look::restrict_to(const std::array<int64_t, 6> &box, int threads) {
         layout_.strides[1] = shape[2];
         layout_.strides[2] = 1;
         data_ = reinterpret_cast<const unsigned char *>(converted_.data());
+    } else if (across) {
+        Shape shape;
+        for (int i = 0; i < 3; ++i) shape[i] = inner[2 * i + 1] - inner[2 * i];
+        copied_ = Buffer<unsigned char>(size_t(voxels(shape) * size_));
+        to_c_order(data_, size_, layout_, inner, copied_.data(), threads);
+        layout_.strides[0] = shape[1] * shape[2];
+        layout_.strides[1] = shape[2];
+        layout_.strides[2] = 1;
+        data_ = copied_.data();
     } else {
         for (int i = 0; i < 3; ++i) data_ += inner[2 * i] * layout_.strides[i] * size_;
     }
     for (int i = 0; i < 3; ++i) {
         layout_.shape[i] = int32_t(inner[2 * i + 1] - inner[2 * i]);
         shape_[axes_[i]] = layout_.shape[i];
+    }
+}
+
+void Look::widen(std::vector<PlaneBox> &planes, int threads) const {
+    const int32_t depth = int32_t(shape_[0]);
+    const bool float_now = mode_ == VM_LINEAR;  // see restrict_to
+    std::vector<int32_t> found(size_t(2 * layout_.shape[0]) * size_t(layout_.shape[1]));
+    auto *const rows = reinterpret_cast<int32_t(*)[2]>(found.data());
+    nonzero_rows(data_, float_now ? 4 : size_, layout_, rows, threads);
+    for (int32_t i = 0; i < layout_.shape[0]; ++i) {
+        for (int32_t j = 0; j < layout_.shape[1]; ++j) {
+            const int32_t *row = rows[i * layout_.shape[1] + j];
+            if (!row[1]) continue;
+            int32_t low[3], high[3];  // of this row, by the volume's axes
+            const int32_t first[3] = {i, j, row[0]}, last[3] = {i + 1, j + 1, row[1]};
+            for (int axis = 0; axis < 3; ++axis) {
+                low[axes_[axis]] = first[axis];
+                high[axes_[axis]] = last[axis];
+            }
+            for (int32_t d = low[0]; d < std::min(high[0], depth); ++d) {
+                PlaneBox &plane = planes[size_t(d)];
+                plane.height[0] = std::min(plane.height[0], low[1]);
+                plane.height[1] = std::max(plane.height[1], high[1]);
+                plane.width[0] = std::min(plane.width[0], low[2]);
+                plane.width[1] = std::max(plane.width[1], high[2]);
+            }
+        }
     }
 }
 

@@ -110,7 +110,9 @@ void AffineRows::row(int64_t d, int64_t h, int64_t first, int64_t count,
 }
 
 RowSpace::RowSpace(int64_t width)
-    : blocks(size_t(padded(width) / BLOCK)), memory_(size_t(padded(width) * 10)) {
+    : blocks(size_t(padded(width) / BLOCK)),
+      reaches(blocks.size()),
+      memory_(size_t(padded(width) * 10)) {
     float *next = memory_.data();
     for (auto *group : {&places, &inside, &steps}) {
         for (float *&row : *group) {
@@ -182,6 +184,14 @@ Map::Map(const vm_map *given, const Shape &origin) {
                        factors_.factor[row][axis] == float(row == axis);
         }
     }
+}
+
+int Map::along_width() const {
+    int longest = 2;
+    for (int row = 0; row < 2; ++row) {
+        if (std::abs(at(whole_, row, 2)) > std::abs(at(whole_, longest, 2))) longest = row;
+    }
+    return longest;
 }
 
 void Map::row(int64_t d, int64_t h, int64_t first, int64_t count, RowSpace &space) const {

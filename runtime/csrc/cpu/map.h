@@ -42,6 +42,7 @@ public:
     std::array<float *, 3> places, inside, steps;
     float *weight;
     std::vector<unsigned char> blocks;  // one for each BLOCK of the row
+    std::vector<Reach> reaches;         // likewise
 
 private:
     Buffer<float> memory_;
@@ -73,6 +74,9 @@ public:
     bool has_displacement() const { return displacement_ != nullptr; }
     // Whether output voxels are voxels of the displacement's grid: then nothing costs less than row.
     bool same_voxels() const { return same_voxels_; }
+
+    // The axis of the looked-up grid that rows of places run along, as far as the affines say.
+    int along_width() const;
 
     // Where `count` voxels of row (d, h) look from voxel `first` on; in space.places, padded.
     void row(int64_t d, int64_t h, int64_t first, int64_t count, RowSpace &space) const;

@@ -47,6 +47,14 @@ struct FramedRows {
     const float *rows[3][3][3];
 };
 
+// Where the places of a block lie in a volume.
+struct Reach {
+    int32_t any;  // whether any of them lies less than a voxel off: else they see nothing but zeros
+    // Smallest and largest index along each axis, rounded towards zero and clipped to one voxel
+    // outside: what is looked at lies at most one voxel beyond them.
+    int32_t low[3], high[3];
+};
+
 struct Rows {
     const char *name;
 
@@ -82,9 +90,8 @@ struct Rows {
     int (*fade)(const int32_t *shape, Places places, int64_t count, float *const *inside,
                 float *weight);
 
-    // For each BLOCK of a row whether any of its places lies less than a voxel off a volume of this
-    // shape: others see nothing but zeros.
-    void (*sighted)(const int32_t *shape, Places places, int64_t count, unsigned char *blocks);
+    // For each BLOCK of a row how far its places reach in a volume of this shape.
+    void (*sighted)(const int32_t *shape, Places places, int64_t count, Reach *blocks);
 
     // out[i] = a[i] + (b[i] - a[i]) * t
     void (*blend)(const float *a, const float *b, float t, int64_t count, float *out);

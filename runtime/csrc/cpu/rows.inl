@@ -95,6 +95,33 @@ static void linear(const float *volume, int64_t channel_stride, int64_t channels
     }
 }
 
+// The nearest voxels along an axis, halves to the even one; one outside for all that lie there.
+static inline void nearest_indices(const float *places, int32_t voxels, int32_t *indices) {
+    const float size = static_cast<float>(voxels);
+    if (voxels > 1 << 22) {
+        for (int j = 0; j < B; ++j) {
+            float c = places[j];
+            c = c >= -1.0f ? c : -1.0f;  // NaN as well
+            c = c > size ? size : c;
+            int32_t low = static_cast<int32_t>(c);
+            low -= static_cast<float>(low) > c;
+            const float part = c - static_cast<float>(low);
+            indices[j] = low + (part > 0.5f ? 1 : part == 0.5f ? low & 1 : 0);
+        }
+        return;
+    }
+    for (int j = 0; j < B; ++j) {
+        float c = places[j];
+        c = c >= -1.0f ? c : -1.0f;
+        c = c > size ? size : c;
+        // Up to 2^22 the last bit of this sum is worth 1: the addition rounds.
+        const float sum = c + 12582912.0f;
+        int32_t bits;
+        __builtin_memcpy(&bits, &sum, sizeof bits);
+        indices[j] = bits - 0x4b400000;
+    }
+}
+
 template <typename T>
 static void nearest_of(const T *volume, const Layout &layout, Places places, int64_t count,
                        T *out) {
@@ -106,30 +133,20 @@ static void nearest_of(const T *volume, const Layout &layout, Places places, int
                                  static_cast<uint32_t>(layout.strides[2])};
     for (int64_t start = 0; start < count; start += B) {
         for (int axis = 0; axis < 3; ++axis) {
-            const float *x = places[axis] + start;
-            const float size = static_cast<float>(layout.shape[axis]);
-            for (int j = 0; j < B; ++j) {
-                float c = x[j];
-                c = c >= -1.0f ? c : -1.0f;  // NaN as well
-                c = c > size ? size : c;
-                int32_t low = static_cast<int32_t>(c);
-                low -= static_cast<float>(low) > c;
-                const float part = c - static_cast<float>(low);
-                // Halves to the even voxel.
-                const int32_t up = part > 0.5f ? 1 : 0, tie = part == 0.5f ? low & 1 : 0;
-                index[axis][j] = low + up + tie;
-            }
+            nearest_indices(places[axis] + start, layout.shape[axis], index[axis]);
         }
-        const int32_t depth = layout.shape[0], height = layout.shape[1], width = layout.shape[2];
+        const uint32_t depth = static_cast<uint32_t>(layout.shape[0]);
+        const uint32_t height = static_cast<uint32_t>(layout.shape[1]);
+        const uint32_t width = static_cast<uint32_t>(layout.shape[2]);
         int32_t number_inside = 0;
         for (int j = 0; j < B; ++j) {
-            const int32_t d = index[0][j], h = index[1][j], w = index[2][j];
-            const int32_t in_d = d >= 0 && d < depth, in_h = h >= 0 && h < height;
-            there[j] = in_d & in_h & static_cast<int32_t>(w >= 0 && w < width);
+            const uint32_t d = static_cast<uint32_t>(index[0][j]);
+            const uint32_t h = static_cast<uint32_t>(index[1][j]);
+            const uint32_t w = static_cast<uint32_t>(index[2][j]);
+            there[j] = static_cast<int32_t>(d < depth) & static_cast<int32_t>(h < height) &
+                       static_cast<int32_t>(w < width);
             number_inside += there[j];
-            const uint32_t at = static_cast<uint32_t>(d) * strides[0] +
-                                static_cast<uint32_t>(h) * strides[1] +
-                                static_cast<uint32_t>(w) * strides[2];
+            const uint32_t at = d * strides[0] + h * strides[1] + w * strides[2];
             offset[j] = there[j] ? at : 0;
         }
         const int number = static_cast<int>(count - start < B ? count - start : B);

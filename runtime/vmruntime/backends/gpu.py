@@ -122,6 +122,7 @@ class GpuBackend(ABC):
         Closed with the backend.
     """
 
+    checks_fields = False
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 

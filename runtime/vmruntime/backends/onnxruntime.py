@@ -44,6 +44,7 @@ class OnnxRuntimeBackend:
     """
 
     name = "onnxruntime"
+    checks_fields = False
     device = "cpu"
 
     def __init__(

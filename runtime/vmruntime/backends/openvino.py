@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vmruntime.backends.openvino_import import import_openvino
 from vmruntime.backends.openvino_model import build_unet
+from vmruntime.backends.protocol import not_finite
 from vmruntime.errors import BackendError, BackendUnavailableError, one_line
 from vmruntime.kernels import native_kernels
 from vmruntime.model_cache import ModelCache
@@ -32,6 +33,9 @@ __all__ = ["OpenVinoBackend"]
 
 TYPES = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """Our names of precisions, and OpenVINO's; for INT8, of what is not quantized."""
+
+LARGEST_VELOCITY = 1e30
+"""Voxels; NaN is beyond it too."""
 
 GRIDS_KEPT = 2
 """Grids for which an artifact that takes any stays compiled; half a gigabyte each at 1 mm."""
@@ -66,6 +70,7 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
+    checks_fields = True
     device = "cpu"
 
     def __init__(
@@ -127,6 +132,9 @@ class OpenVinoBackend:
     ) -> dict[str, NDArray[Any]]:
         """Compute the named outputs; see `Backend.run`."""
         prediction = self._predict(feeds)
+        # What follows adds up and blends finite values. That field is an eighth of the result.
+        if not np.abs(prediction).max() < LARGEST_VELOCITY:
+            raise not_finite(outputs[0], prediction.shape)
         found: dict[str, NDArray[Any]] = {}
         forward = None
         if "displacement" in outputs or "moved" in outputs:

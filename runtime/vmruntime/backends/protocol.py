@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
+from vmruntime.errors import BackendError
+
 if TYPE_CHECKING:
     from vmruntime.cuda.device import Device
 
-__all__ = ["Backend", "DeviceBackend", "TensorSpec"]
+__all__ = ["Backend", "DeviceBackend", "TensorSpec", "not_finite"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Backend(Protocol):
     """What it runs on, such as ``"cpu"`` or ``"cuda:0 NVIDIA H200"``."""
     precision: str
     """What the U-Net is computed in: ``"fp32"``, ``"bf16"`` or ``"fp16"``."""
+    checks_fields: bool
+    """Whether `run` itself refuses to give a field that is not finite, by `not_finite`."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
@@ -61,6 +65,14 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release the engine's memory."""
+
+
+def not_finite(name: str, shape: tuple[int, ...]) -> BackendError:
+    """What to raise for a field of the model that cannot be used."""
+    return BackendError(
+        f"the model's {name} has shape {shape} or holds NaN; "
+        "verify the artifact with vm-export, check the scans' intensities"
+    )
 
 
 @runtime_checkable

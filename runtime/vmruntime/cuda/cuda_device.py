@@ -16,9 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from vmruntime.cuda.cuda_errors import CudaCalls
 from vmruntime.cuda.device import Argument, DeviceArray, Dim, Memory
-from vmruntime.cuda.pinned import PinnedPool
 from vmruntime.cuda.probe import probe
 from vmruntime.errors import BackendError, BackendUnavailableError
+from vmruntime.memory_pool import MemoryPool
 
 __all__ = ["Compile", "CudaDevice"]
 
@@ -92,7 +92,7 @@ class CudaDevice:
                 self._stream = self._calls(
                     driver.cuStreamCreate, driver.CUstream_flags.CU_STREAM_NON_BLOCKING.value
                 )
-                self._pinned = PinnedPool(self._register, self._unregister)
+                self._pinned = MemoryPool(self._register, self._unregister)
                 self._staging = [self._pinned.lend(CHUNK) for _ in range(2)]
                 flags = driver.CUevent_flags.CU_EVENT_DISABLE_TIMING.value
                 for _ in range(2):

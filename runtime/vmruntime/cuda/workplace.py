@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmruntime.backends import Backend, DeviceBackend
+from vmruntime.backends.protocol import not_finite
 from vmruntime.cuda.arena import Arena, Scope
 from vmruntime.cuda.device import Device, DeviceArray
 from vmruntime.cuda.kernels import Kernels, Look, Placement
@@ -36,7 +37,7 @@ from vmruntime.grid import Grid
 from vmruntime.intensity import BRIGHT, IntensityRule
 from vmruntime.transform import Interpolation, Transform
 from vmruntime.volume import Volume
-from vmruntime.workplace import HostWorkplace, Sampled, stands_on, unusable
+from vmruntime.workplace import HostWorkplace, Sampled, stands_on
 
 __all__ = ["DeviceWorkplace"]
 
@@ -59,6 +60,9 @@ class DeviceWorkplace:
     threads
         Threads for what is done on the host.
     """
+
+    samples_at_once = False
+    """The device is held by the registration's own thread."""
 
     def __init__(self, device: Device, threads: int) -> None:
         self.device = f"cuda {device.name}"
@@ -124,7 +128,7 @@ class DeviceWorkplace:
             backend.run_on_device(feeds, targets, shape, self._gpu.stream)
             for name, field in fields.items():
                 if self._kernels.count_not_finite(field):
-                    raise unusable(name, (1, *field.shape))
+                    raise not_finite(name, (1, *field.shape))
             return [
                 DeviceDisplacement(self._keep(scope, field), fixed.grid)
                 for field in fields.values()

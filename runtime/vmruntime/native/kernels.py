@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vmruntime.memory_pool import empty
 from vmruntime.native.library import call, load_library
 
 __all__ = ["Mode", "NativeKernels", "NativeMap"]
@@ -131,8 +132,8 @@ class NativeKernels:
         """
         volume, displacement = _plain(volume), _field(displacement)
         shape = (volume.shape[0], *displacement.shape[1:])
-        out = np.empty(shape, _result_type(volume, mode))
-        share = np.empty(shape, np.float32) if mode == "label" else None
+        out = empty(shape, _result_type(volume, mode))
+        share = empty(shape, np.float32) if mode == "label" else None
         call(
             *(self._library, "vm_warp", volume.ctypes.data, TYPES[volume.dtype.name]),
             *(volume.shape[0], Three(*volume.shape[1:])),
@@ -144,7 +145,7 @@ class NativeKernels:
     def integrate(self, velocity: Field, steps: int, *, threads: int = 1) -> Field:
         """Scaling and squaring of a ``(3, D, H, W)`` float32 velocity."""
         velocity = _field(velocity)
-        out = np.empty_like(velocity)
+        out = empty(velocity.shape, np.float32)
         shape = Three(*velocity.shape[1:])
         call(
             *(self._library, "vm_integrate", velocity.ctypes.data, shape, steps),
@@ -160,7 +161,7 @@ class NativeKernels:
         Corner voxels stay at the corners.
         """
         field = _plain(field, np.float32)
-        out = np.empty((field.shape[0], *shape), np.float32)
+        out = empty((field.shape[0], *shape), np.float32)
         call(
             *(self._library, "vm_resize", field.ctypes.data, field.shape[0]),
             *(Three(*field.shape[1:]), Three(*shape), scale, out.ctypes.data, threads),
@@ -170,7 +171,7 @@ class NativeKernels:
     def compose(self, first: Field, second: Field, *, threads: int = 1) -> Field:
         """``second(x) + first(x + second(x))``, ``(3, D, H, W)`` float32."""
         first, second = _field(first), _field(second)
-        out = np.empty_like(second)
+        out = empty(second.shape, np.float32)
         call(
             *(self._library, "vm_compose", first.ctypes.data, Three(*first.shape[1:])),
             *(second.ctypes.data, Three(*second.shape[1:]), out.ctypes.data, threads),
@@ -180,7 +181,7 @@ class NativeKernels:
     def jacobian_determinant(self, displacement: Field, *, threads: int = 1) -> Field:
         """Determinant of the Jacobian of ``x + u(x)``, ``(D, H, W)`` float32."""
         displacement = _field(displacement)
-        out = np.empty(displacement.shape[1:], np.float32)
+        out = empty(displacement.shape[1:], np.float32)
         call(
             *(self._library, "vm_jacobian_determinant", displacement.ctypes.data),
             *(Three(*out.shape), out.ctypes.data, threads),
@@ -228,7 +229,7 @@ class NativeKernels:
         plain = [_plain(volume, np.float32) for volume in volumes]
         weights, bias = _plain(weights, np.float32), _plain(bias, np.float32)
         shape = plain[0].shape
-        out = np.empty((*(size // 2 for size in shape), len(bias)), np.float32)
+        out = empty((*(size // 2 for size in shape), len(bias)), np.float32)
         pointers = (ctypes.c_void_p * len(plain))(*(volume.ctypes.data for volume in plain))
         call(
             *(self._library, "vm_pooled_convolution", pointers, len(plain), Three(*shape)),
@@ -259,8 +260,8 @@ class NativeKernels:
         looks = (_Look * len(images))()
         volumes = [_strided(data) for data, _ in images]
         for look, volume, (_, mode) in zip(looks, volumes, images, strict=True):
-            out = np.empty(where.shape, _result_type(volume, mode))
-            share = np.empty(where.shape, np.float32) if mode == "label" else None
+            out = empty(where.shape, _result_type(volume, mode))
+            share = empty(where.shape, np.float32) if mode == "label" else None
             results.append((out, share))
             look.struct_size = ctypes.sizeof(_Look)
             look.volume, look.shape = volume.ctypes.data, Three(*volume.shape)
@@ -275,7 +276,7 @@ class NativeKernels:
     def places(self, where: NativeMap, part: slice, *, threads: int = 1) -> Field:
         """Places that planes of the output look at, ``(3, planes, H, W)`` float32."""
         first, last, _ = part.indices(where.shape[0])
-        out = np.empty((3, last - first, *where.shape[1:]), np.float32)
+        out = empty((3, last - first, *where.shape[1:]), np.float32)
         c_map, _kept = _c_map(where)
         call(
             *(self._library, "vm_places", ctypes.byref(c_map), first, last),
@@ -285,7 +286,7 @@ class NativeKernels:
 
     def offsets(self, where: NativeMap, here: Matrix, *, threads: int = 1) -> Field:
         """Places that the output looks at minus `here` of its voxels, ``(D, H, W, 3)`` float32."""
-        out = np.empty((*where.shape, 3), np.float32)
+        out = empty((*where.shape, 3), np.float32)
         c_map, _kept = _c_map(where)
         call(
             *(self._library, "vm_offsets", ctypes.byref(c_map), _twelve(here)),
