@@ -59,12 +59,20 @@ std::array<int64_t, 6> Look::bounds(int threads) const {
     return result;
 }
 
-// Puts an axis last in the order of the layout, whatever the order of memory.
+// Puts an axis last in the order of the layout, whatever the order of memory; the others come as they
+// do where that axis is the last of C or Fortran order, so that both give the same bits.
 void Look::walk_along(int axis) {
-    const int at = int(std::find(axes_, axes_ + 3, axis) - axes_);
-    std::rotate(axes_ + at, axes_ + at + 1, axes_ + 3);
-    std::rotate(layout_.shape + at, layout_.shape + at + 1, layout_.shape + 3);
-    std::rotate(layout_.strides + at, layout_.strides + at + 1, layout_.strides + 3);
+    constexpr int ORDERS[3][3] = {{2, 1, 0}, {0, 2, 1}, {0, 1, 2}};
+    Layout by_axis;
+    for (int i = 0; i < 3; ++i) {
+        by_axis.shape[axes_[i]] = layout_.shape[i];
+        by_axis.strides[axes_[i]] = layout_.strides[i];
+    }
+    for (int i = 0; i < 3; ++i) {
+        axes_[i] = ORDERS[axis][i];
+        layout_.shape[i] = by_axis.shape[axes_[i]];
+        layout_.strides[i] = by_axis.strides[axes_[i]];
+    }
 }
 
 void Look::restrict_to(const std::array<int64_t, 6> &box, int along, int threads) {
