@@ -5,7 +5,8 @@
  *          displacements pull: moved(x) = moving(x + u(x)). Outside a volume everything is 0, and
  *          linear look-ups blend those zeros in; a coordinate of NaN lies outside. Matrices are
  *          3 x 4, row after row. A volume has at most 2^31 - 1 voxels.
- * Memory   The caller owns every array that it passes; nothing is kept after a call has returned.
+ * Memory   The caller owns every array that it passes; nothing is kept after a call has returned but
+ *          up to 64 MB of working memory for the next one.
  *          Outputs must not overlap inputs. Objects made here are released by the function that
  *          their documentation names, and by no other.
  * Threads  Every function may be called from several threads at once, as long as no two calls

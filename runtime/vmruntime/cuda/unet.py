@@ -111,7 +111,11 @@ class UNet:
         self._held: list[Memory] = []
         self._idle: list[Memory] = []
         self._last = layers[-1]
-        self._launches = [launch for layer in layers for launch in self._prepare(layer)]
+        try:
+            self._launches = [launch for layer in layers for launch in self._prepare(layer)]
+        except BaseException:
+            self.close()
+            raise
         self._last_reader = {
             piece.tensor: number
             for number, launch in enumerate(self._launches)

@@ -158,6 +158,14 @@ def test_refusals(
     assert device.allocated == 0
 
 
+def test_more_channels_than_a_launch_reads(save: Save, device: EmulatedDevice) -> None:
+    """Refused after some weights were sent up: they are given back."""
+    wide = pooled(Tail(1, 2, 2), 1, ((4,), (400,)), ((8,), (6,)), (7,))
+    with pytest.raises(BackendUnavailableError, match="up to 192 channels into one convolution"):
+        CudaBackend(save(wide), gpu=device)
+    assert device.allocated == 0
+
+
 def test_a_strided_unet(save: Save, device: EmulatedDevice) -> None:
     network = RegistrationNetwork(StridedUNet(2, [4, 8], [[8], [6, 5]], [7, 4]), Tail(1, 2, 1))
     with pytest.raises(BackendUnavailableError, match="does not know the operator"):
