@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pair
+from int8_model import BUDGET_MM
 from machine import has_native_bf16
 from numpy.typing import NDArray
 
@@ -192,7 +193,7 @@ ENGINES = {
         Engine("onnxruntime", ours("onnxruntime", "fp32")),
         Engine("openvino fp32", ours("openvino", "fp32"), "float32", True),
         Engine("openvino bf16", ours("openvino", "bf16"), "bfloat16", True, EMULATED),
-        Engine("openvino int8", ours("openvino", "auto"), "int8"),
+        Engine("openvino int8", ours("openvino", "auto"), "int8", note=f"within {BUDGET_MM} mm"),
         Engine(LABELS, ours("openvino", "fp32", labels=True), "float32", True),
     )
 }  # fmt: skip
