@@ -133,7 +133,7 @@ class OpenVinoBackend:
         """Compute the named outputs; see `Backend.run`."""
         prediction = self._predict(feeds)
         # What follows adds up and blends finite values. That field is an eighth of the result.
-        if not np.abs(prediction).max() < LARGEST_VELOCITY:
+        if not (prediction.max() < LARGEST_VELOCITY and prediction.min() > -LARGEST_VELOCITY):
             raise not_finite(outputs[0], prediction.shape)
         found: dict[str, NDArray[Any]] = {}
         forward = None
