@@ -25,7 +25,8 @@ def summary(facts: dict[str, Any]) -> str:
         error = facts["inverse_consistency"]
         rows.append(("inverse", "", f"{error['mean_mm']:.3f} mm, p99 {error['p99_mm']:.3f} mm off"))
     seconds = facts["seconds"]
-    rows.append(("seconds", "", f"{facts['wall']:.2f} (network {seconds['network']:.2f})"))
+    network = f"{seconds['network']:.{2 if seconds['network'] >= 0.1 else 4}f}"
+    rows.append(("seconds", "", f"{facts['wall']:.2f} (network {network})"))
     table = "\n".join(f"{name:<18}{first:>10}  {second:>10}" for name, first, second in rows)
     engine = facts["engine"]
     unverified = "" if engine["verified"] else ", unverified"

@@ -18,7 +18,15 @@ from vmruntime.cuda.device import Argument, DeviceArray, Dim
 from vmruntime.errors import BackendError
 from vmruntime.transform import Interpolation
 
-__all__ = ["BLOCK", "Kernels", "Look", "Placement", "value_blocks", "voxel_blocks"]
+__all__ = [
+    "BLOCK",
+    "Kernels",
+    "Look",
+    "Placement",
+    "require_countable",
+    "value_blocks",
+    "voxel_blocks",
+]
 
 BLOCK: Dim = (32, 4, 2)
 """Threads of a block of voxels; see ``grid.cuh``."""
@@ -139,6 +147,9 @@ class Kernels:
             Each image's values, ``(D, H, W)``: float32 for ``"linear"``, else of its own type; and
             its winners' shares, float32, where they were asked for.
         """
+        field = place.displacement
+        for shape in (looks[0].data.shape, place.shape, () if field is None else field.shape[1:]):
+            require_countable(shape)
         moved: list[tuple[DeviceArray, DeviceArray | None]] = []
         for look in looks:
             kind = np.dtype(np.float32) if look.interpolation == "linear" else look.data.dtype
@@ -279,19 +290,24 @@ def value_blocks(count: int) -> Dim:
     return min(-(-count // (THREADS * VALUES_A_THREAD)), MOST_BLOCKS), 1, 1
 
 
-def voxel_blocks(shape: tuple[int, int, int]) -> Dim:
-    """Blocks of a launch over a grid.
+def require_countable(shape: Sequence[int]) -> None:
+    """Refuse a grid with more voxels than the kernels count.
 
     Raises
     ------
     BackendError
-        The grid is larger than the kernels count.
+        It is too large.
     """
     if np.prod(shape, dtype=object) > MOST_VOXELS:
         raise BackendError(
             f"a grid of {' x '.join(map(str, shape))} voxels is too large for a GPU; up to 2^31 "
             "are possible"
         )
+
+
+def voxel_blocks(shape: tuple[int, int, int]) -> Dim:
+    """Blocks of a launch over a grid; see `require_countable` for what that may raise."""
+    require_countable(shape)
     blocks = [-(-size // side) for size, side in zip(reversed(shape), BLOCK, strict=True)]
     x, y, z = (min(count, MOST_ALONG_AXIS) for count in blocks)
     # What a thread does once is worth doing for several planes, where there are blocks enough.

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmruntime.cuda.device import Argument, Device, Dim, Memory
+from vmruntime.cuda.kernels import require_countable
 from vmruntime.errors import BackendUnavailableError
 from vmruntime.unet.layers import Layer, Part
 
@@ -149,6 +150,7 @@ class UNet:
         DeviceMemoryError
             Memory is short; the next run may well succeed.
         """
+        require_countable(shape)
         there: dict[str, Memory] = {}
         try:
             for number, launch in enumerate(self._launches):

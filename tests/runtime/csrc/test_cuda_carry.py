@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from conformance.cuda_operations import IMAGE, LOOK_UPS, NULL, Session, ints, voxel_grid
 from conformance.table import shifted, turned, volume, waves
 from emulated_device import EmulatedDevice, why_not_emulated
-from vmruntime import Displacement, Grid
+from vmruntime import BackendError, Displacement, Grid
+from vmruntime.cuda.arena import Arena
+from vmruntime.cuda.device import DeviceArray
+from vmruntime.cuda.kernels import Kernels, Look, Placement
 from vmruntime.label_vote import label_sampler
 from vmruntime.mapping import voxel_map
 from vmruntime.sampling import linear_sampler, nearest_sampler
@@ -98,9 +101,9 @@ def test_linear_of_labels(device: EmulatedDevice) -> None:
 
 
 @pytest.mark.parametrize("mode", ["nearest", "label", "linear"])
-def test_more_than_two_to_the_31_voxels(device: EmulatedDevice, mode: str) -> None:
-    """Offsets are 64 bits wide: the last of 3.2 thousand million voxels is found."""
-    shape = (3, 1 << 15, 1 << 15)
+def test_almost_two_to_the_31_voxels(device: EmulatedDevice, mode: str) -> None:
+    """Indices are 31 bits wide: the last of as many voxels as a grid may have is found."""
+    shape = (2, 1 << 15, (1 << 15) - 1)
     # Pages that nobody touches take no memory.
     labels = np.zeros(shape, np.uint8)
     labels[-1, -1, -1] = 7
@@ -115,3 +118,23 @@ def test_more_than_two_to_the_31_voxels(device: EmulatedDevice, mode: str) -> No
              np.zeros((3, 4), np.float32), *ints(0, 0, 0, 0, 1, 1, 1)],
         )  # fmt: skip
         assert result().item() == 7
+
+
+def test_more_voxels_are_refused(device: EmulatedDevice) -> None:
+    """In what is looked at, in what comes out, and in the displacement between."""
+    large, small = (2, 1 << 15, 1 << 15), (2, 2, 2)
+    arena = Arena(device)
+    nowhere = device.allocate(8)
+
+    def array(*shape: int) -> DeviceArray:
+        return DeviceArray(nowhere, shape, np.dtype(np.float32))
+
+    for moving, out, field in (
+        (large, small, None),
+        (small, large, None),
+        (small, small, array(3, *large)),
+    ):
+        place = Placement(out, np.eye(4), field, np.eye(4))
+        with arena.scope() as scope, pytest.raises(BackendError, match="too large for a GPU"):
+            Kernels(arena).carry(scope, [Look(array(*moving), "linear")], place)
+    device.free(nowhere)
