@@ -242,6 +242,40 @@ def on_a_gpu(facts: Facts) -> str:
     return "\n\n".join(lines)
 
 
+def calibrated(facts: Facts) -> str:
+    """docs/calibration.md's tables of the official model."""
+    machine = facts["machine"]
+    seen = []
+    for one in facts["candidates"]:
+        timing, verdict = one["timing"] or {}, one["verdict"]
+        seen.append([
+            one["title"], f"{verdict['p99_mm']:.3g} / {verdict['max_mm']:.3g}",
+            f"{timing['seconds']:.2f}" if timing else "", f"{timing['cpu_seconds']:.2f}"
+            if timing else "", f"{timing['peak_mb'] / 1024:.2f}" if timing else "",
+            f"{one['bytes'] / 1e6:.2f}" if one["bytes"] else "",
+            "yes" if verdict["meets"] else verdict["reason"],
+        ])  # fmt: skip
+    error = "99 % / largest error, mm"
+    head = ["", error, "seconds", "CPU s", "peak GB", "file MB", "within .1 mm"]
+    unseen = [
+        [row["precision"], f"{row['mean_mm']:.3g} / {row['p99_mm']:.3g} / {row['max_mm']:.3g}",
+         f"{row['dice']:.4f}", f"{row['ncc']:.4f}", f"{row['folding_percent']:.3g}"]
+        for row in facts["unseen"]
+    ]  # fmt: skip
+    other = ["", f"mean / {error}", "Dice, 30 labels", "NCC", "folding %"]
+    return "\n\n".join([
+        f"{machine['cpu']} ({', '.join(machine['instructions'])}), {facts['threads']} threads, "
+        f"OpenVINO {machine['openvino']}, {machine['date']}. The calibration took "
+        f"{facts['wall'] / 60:.1f} minutes, {facts['cpu']:.0f} CPU seconds and at most "
+        f"{facts['peak_gb']:.1f} GB.",
+        table(head, seen),
+        f"Its words: *{facts['recommendation']}*",
+        f"On subject_n -> test_scan, which it did not see (INT8: the file of a calibration with "
+        f"`--budget-mm {facts['int8_budget_mm']}`; FP16: with every tensor rounded):",
+        table(other, unseen),
+    ])  # fmt: skip
+
+
 GPU_PEERS = {"network": "torch eager FP32", "warp": "torch grid_sample", "pipeline": ""}
 """What each group is compared with."""
 
@@ -269,6 +303,7 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "real-pairs": (("real_pairs",), pairs_of_models),
     "stages": (("stages",), around),
     "gpu": (("gpu",), on_a_gpu),
+    "calibration": (("calibration",), calibrated),
 }
 """What stands between the marks of a document: names of results, and what makes text of them."""
 
