@@ -6,6 +6,7 @@
 #include "error.h"
 #include "look.h"
 #include "map.h"
+#include "sight.h"
 #include "structs.h"
 #include "threads.h"
 
@@ -49,36 +50,18 @@ void over_rows(const Shape &shape, int threads, Body &&body) {
     });
 }
 
-// Whether what a block looks at may be anything but zero.
-bool sees_something(const Reach &reach, const std::vector<PlaneBox> &planes) {
-    if (!reach.any) return false;
-    const int32_t last = int32_t(planes.size()) - 1;
-    for (int32_t d = std::max(reach.low[0] - 1, 0); d <= std::min(reach.high[0] + 1, last); ++d) {
-        const PlaneBox &plane = planes[size_t(d)];
-        if (reach.high[1] + 1 >= plane.height[0] && reach.low[1] - 1 < plane.height[1] &&
-            reach.high[2] + 1 >= plane.width[0] && reach.low[2] - 1 < plane.width[1]) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // Finds every place, which is cheap where no displacement is interpolated, and looks only where some
 // place of a block sees anything.
 void carry_where_sighted(const Map &map, const std::vector<Look> &looks, int threads) {
     const Shape &shape = map.shape();
     const int64_t width = shape[2];
-    int32_t seen[3];
-    for (int axis = 0; axis < 3; ++axis) seen[axis] = int32_t(looks[0].shape()[axis]);
-    std::vector<PlaneBox> planes(static_cast<size_t>(seen[0]));
-    for (const Look &look : looks) look.widen(planes, threads);
+    Sight sight(looks[0].shape());
+    for (const Look &look : looks) look.show(sight, threads);
+    sight.finish();
     over_rows(shape, threads, [&](int64_t d, int64_t h, RowSpace &space) {
-        const int64_t start = (d * shape[1] + h) * shape[2];
-        map.row(d, h, 0, shape[2], space);
-        rows().sighted(seen, space.places.data(), width, space.reaches.data());
-        for (size_t block = 0; block < space.blocks.size(); ++block) {
-            space.blocks[block] = sees_something(space.reaches[block], planes);
-        }
+        const int64_t start = (d * shape[1] + h) * width;
+        map.row(d, h, 0, width, space);
+        sight.look_along(width, space);
         over_runs(space.blocks, width, [&](int64_t first, int64_t count, bool any) {
             const float *const places[3] = {space.places[0] + first, space.places[1] + first,
                                             space.places[2] + first};

@@ -15,10 +15,11 @@ static void multiply(const Factors &m, int64_t count, float *const *places) {
 }
 
 static void displace(const float *u, float index, int along, int64_t count, float *out) {
-    const int32_t step = along ? 1 : 0;
-    for (int64_t i = 0; i < count; ++i) {
-        out[i] = u[i] + (index + static_cast<float>(static_cast<int32_t>(i) * step));
+    if (!along) {
+        for (int64_t i = 0; i < count; ++i) out[i] = u[i] + index;
+        return;
     }
+    for (int32_t i = 0; i < count; ++i) out[i] = u[i] + (index + static_cast<float>(i));
 }
 
 static int fade(const int32_t *shape, Places places, int64_t count, float *const *inside,
@@ -49,41 +50,32 @@ static int fade(const int32_t *shape, Places places, int64_t count, float *const
     return any ? 1 : 2;
 }
 
-// Smallest and largest of a block's coordinates, clipped and cut off.
-static inline void reach_along(const float *places, int32_t voxels, int32_t *low, int32_t *high) {
+static void reach(const float *places, int32_t voxels, int64_t count, int32_t *bounds) {
     const float size = static_cast<float>(voxels);
-    int32_t index[B];
-    for (int j = 0; j < B; ++j) {
-        float place = places[j];
-        place = place >= -1.0f ? place : -1.0f;  // NaN as well
-        place = place > size ? size : place;
-        index[j] = static_cast<int32_t>(place);
+    Floats least = size - Floats{}, most = -1.0f - Floats{};
+    for (int64_t start = 0; start < count; start += LANES) {
+        const Floats place = clipped(floats_at(places + start), size);
+        least = place < least ? place : least;
+        most = place > most ? place : most;
     }
-    int32_t least = index[0], most = index[0];
-    for (int j = 0; j < B; ++j) {
-        least = index[j] < least ? index[j] : least;
-        most = index[j] > most ? index[j] : most;
+    float low = least[0], high = most[0];
+    for (int j = 1; j < LANES; ++j) {
+        low = least[j] < low ? least[j] : low;
+        high = most[j] > high ? most[j] : high;
     }
-    *low = least;
-    *high = most;
+    bounds[0] = static_cast<int32_t>(low);
+    bounds[1] = static_cast<int32_t>(high);
 }
 
-static void sighted(const int32_t *shape, Places places, int64_t count, Reach *blocks) {
-    const float d = static_cast<float>(shape[0]), h = static_cast<float>(shape[1]),
-                w = static_cast<float>(shape[2]);
+static void between(const float *places, float low, float high, int64_t count,
+                    unsigned char *blocks) {
     for (int64_t start = 0; start < count; start += B) {
-        const float *x = places[0] + start, *y = places[1] + start, *z = places[2] + start;
-        int32_t any = 0;
-        for (int j = 0; j < B; ++j) {
-            const int32_t first = x[j] > -1.0f && x[j] < d, second = y[j] > -1.0f && y[j] < h;
-            any |= first & second & static_cast<int32_t>(z[j] > -1.0f && z[j] < w);
+        Ints any = {};
+        for (int j = 0; j < B; j += LANES) {
+            const Floats place = floats_at(places + start + j);
+            any |= (place >= low) & (place < high);
         }
-        blocks[start / B].any = any;
-        if (!any) continue;
-        for (int axis = 0; axis < 3; ++axis) {
-            reach_along(places[axis] + start, shape[axis], blocks[start / B].low + axis,
-                        blocks[start / B].high + axis);
-        }
+        blocks[start / B] = any_negative(any);
     }
 }
 

@@ -112,8 +112,7 @@ void Look::restrict_to(const std::array<int64_t, 6> &box, int along, int threads
     }
 }
 
-void Look::widen(std::vector<PlaneBox> &planes, int threads) const {
-    const int32_t depth = int32_t(shape_[0]);
+void Look::show(Sight &sight, int threads) const {
     const bool float_now = mode_ == VM_LINEAR;  // see restrict_to
     std::vector<int32_t> found(size_t(2 * layout_.shape[0]) * size_t(layout_.shape[1]));
     auto *const rows = reinterpret_cast<int32_t(*)[2]>(found.data());
@@ -128,12 +127,8 @@ void Look::widen(std::vector<PlaneBox> &planes, int threads) const {
                 low[axes_[axis]] = first[axis];
                 high[axes_[axis]] = last[axis];
             }
-            for (int32_t d = low[0]; d < std::min(high[0], depth); ++d) {
-                PlaneBox &plane = planes[size_t(d)];
-                plane.height[0] = std::min(plane.height[0], low[1]);
-                plane.height[1] = std::max(plane.height[1], high[1]);
-                plane.width[0] = std::min(plane.width[0], low[2]);
-                plane.width[1] = std::max(plane.width[1], high[2]);
+            for (int32_t d = low[0]; d < high[0]; ++d) {
+                for (int32_t h = low[1]; h < high[1]; ++h) sight.line(d, h).widen({low[2], high[2]});
             }
         }
     }

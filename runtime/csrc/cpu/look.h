@@ -6,13 +6,9 @@
 #include "buffer.h"
 #include "check.h"
 #include "rows.h"
+#include "sight.h"
 
 namespace vm {
-
-// A box of one plane of a volume: bounds of height and width; empty where height[1] is 0.
-struct PlaneBox {
-    int32_t height[2] = {INT32_MAX, 0}, width[2] = {INT32_MAX, 0};
-};
 
 class Look {
 public:
@@ -28,8 +24,8 @@ public:
     // mostly along the axis `along` of the volume.
     void restrict_to(const std::array<int64_t, 6> &box, int along, int threads);
 
-    // Widens `planes`, one for each index of the first axis, by what is not zero there.
-    void widen(std::vector<PlaneBox> &planes, int threads) const;
+    // Widens the lines of a Sight of this shape by what is not zero.
+    void show(Sight &sight, int threads) const;
 
     // Values at `count` places into the output from voxel `start` on; `row` is space for a row.
     void row(Places places, int64_t start, int64_t count, float *row) const;

@@ -111,7 +111,6 @@ void AffineRows::row(int64_t d, int64_t h, int64_t first, int64_t count,
 
 RowSpace::RowSpace(int64_t width)
     : blocks(size_t(padded(width) / BLOCK)),
-      reaches(blocks.size()),
       memory_(size_t(padded(width) * 10)) {
     float *next = memory_.data();
     for (auto *group : {&places, &inside, &steps}) {

@@ -42,7 +42,6 @@ public:
     std::array<float *, 3> places, inside, steps;
     float *weight;
     std::vector<unsigned char> blocks;  // one for each BLOCK of the row
-    std::vector<Reach> reaches;         // likewise
 
 private:
     Buffer<float> memory_;

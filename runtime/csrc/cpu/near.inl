@@ -1,62 +1,69 @@
 // Looking a field up where it is short; see rows.h.
 //
-// At most one voxel away the eight corners are among the 27 neighbours, each with a weight that may
-// be 0: those are loaded in order, and nothing has to be gathered.
-//
-// To be included with NEAR_LANES set to what a vector of the processor holds.
-
-typedef float Lanes __attribute__((vector_size(4 * NEAR_LANES)));
-
-static inline Lanes lanes_at(const float *data) {
-    Lanes values;
-    __builtin_memcpy(&values, data, sizeof values);
-    return values;
-}
+// At most one voxel away the eight corners are among the 27 neighbours: those are loaded in order,
+// and nothing has to be gathered. Along each axis the corners are the voxel itself and the one
+// before or behind it, as the displacement's sign says.
 
 // Whether no place of a block is farther away than a voxel, or nowhere (NaN).
 static inline bool all_near(const float *const *u, int64_t start) {
-    int32_t far = 0;
+    Ints near = {};
+    near = ~near;
     for (int axis = 0; axis < 3; ++axis) {
-        const float *x = u[axis] + start;
-        for (int64_t j = 0; j < BLOCK; ++j) far |= !(x[j] >= -1.0f && x[j] <= 1.0f);
+        for (int64_t j = 0; j < BLOCK; j += LANES) {
+            const Floats x = floats_at(u[axis] + start + j);
+            near &= (x >= -1.0f) & (x <= 1.0f);
+        }
     }
-    return far == 0;
+    return !any_negative(~near);
 }
 
-// Of the voxel before, the voxel itself and the one behind it, along one axis.
-struct Weights {
-    Lanes before, own, behind;
+// The corners along one axis.
+struct Side {
+    Ints before;   // whether the other one is the one before
+    Floats share;  // of the other one
 
-    explicit Weights(const float *u) {
-        const Lanes step = lanes_at(u), zero = {};
-        before = step < zero ? -step : zero;
-        behind = step > zero ? step : zero;
-        own = 1.0f - (before + behind);
+    explicit Side(const float *u) {
+        const Floats step = floats_at(u), zero = {};
+        before = step < zero;
+        share = before ? -step : step;
     }
 
-    Lanes mixed(Lanes a, Lanes b, Lanes c) const { return (a * before + b * own) + c * behind; }
+    Floats other(Floats one_before, Floats one_behind) const {
+        return before ? one_before : one_behind;
+    }
+
+    Floats mixed(const Floats (&line)[3]) const {
+        return blended(line[1], other(line[0], line[2]), share);
+    }
 };
 
 static void nearby(const FramedRows &field, const float *const *u, float *const *out,
                    int64_t count, unsigned char *blocks) {
-    for (int64_t start = 0; start < count; start += NEAR_LANES) {
+    for (int64_t start = 0; start < count; start += LANES) {
         if (start % BLOCK == 0) blocks[start / BLOCK] = all_near(u, start);
         if (!blocks[start / BLOCK]) continue;
-        const Weights deep(u[0] + start), aside(u[1] + start), along(u[2] + start);
+        const Side deep(u[0] + start), aside(u[1] + start), along(u[2] + start);
         for (int channel = 0; channel < 3; ++channel) {
-            Lanes planes[3];
-            for (int d = 0; d < 3; ++d) {
-                Lanes lines[3];
-                for (int h = 0; h < 3; ++h) {
-                    const float *row = field.rows[channel][d][h] + start;
-                    lines[h] = along.mixed(lanes_at(row - 1), lanes_at(row), lanes_at(row + 1));
+            const float *const(&rows)[3][3] = field.rows[channel];
+            // In the own plane and the other one: lines before, own and behind, likewise along them.
+            Floats found[2][3][3];
+            for (int h = 0; h < 3; ++h) {
+                for (int w = 0; w < 3; ++w) {
+                    const int64_t at = start + w - 1;
+                    found[0][h][w] = floats_at(rows[1][h] + at);
+                    found[1][h][w] =
+                        deep.other(floats_at(rows[0][h] + at), floats_at(rows[2][h] + at));
                 }
-                planes[d] = aside.mixed(lines[0], lines[1], lines[2]);
             }
-            const Lanes value = deep.mixed(planes[0], planes[1], planes[2]);
+            Floats planes[2];
+            for (int d = 0; d < 2; ++d) {
+                const Floats(&own)[3] = found[d][1];
+                Floats other[3];
+                for (int w = 0; w < 3; ++w) other[w] = aside.other(found[d][0][w], found[d][2][w]);
+                planes[d] = blended(along.mixed(own), along.mixed(other), aside.share);
+            }
+            const Floats value = blended(planes[0], planes[1], deep.share);
             __builtin_memcpy(out[channel] + start, &value, sizeof value);
         }
     }
 }
-
-#undef NEAR_LANES

@@ -17,7 +17,7 @@ namespace vm {
 constexpr int64_t BLOCK = 16;
 
 // Keeps compilers from making a gather instruction of a loop's loads: these are slow on many
-// processors, see pairs_avx2.inl.
+// processors, see lanes_avx2.inl.
 #if defined(__GNUC__)
 #define VM_PLAIN_LOAD(index) __asm__("" : "+r"(index))
 #else
@@ -45,14 +45,6 @@ struct Factors {
 // Each may be read from a voxel before it to a voxel behind its last BLOCK.
 struct FramedRows {
     const float *rows[3][3][3];
-};
-
-// Where the places of a block lie in a volume.
-struct Reach {
-    int32_t any;  // whether any of them lies less than a voxel off: else they see nothing but zeros
-    // Smallest and largest index along each axis, rounded towards zero and clipped to one voxel
-    // outside: what is looked at lies at most one voxel beyond them.
-    int32_t low[3], high[3];
 };
 
 struct Rows {
@@ -90,8 +82,13 @@ struct Rows {
     int (*fade)(const int32_t *shape, Places places, int64_t count, float *const *inside,
                 float *weight);
 
-    // For each BLOCK of a row how far its places reach in a volume of this shape.
-    void (*sighted)(const int32_t *shape, Places places, int64_t count, Reach *blocks);
+    // Smallest and largest coordinate of a row's places along one axis, rounded towards zero and
+    // clipped to one voxel outside; NaN counts as before the first voxel.
+    void (*reach)(const float *places, int32_t voxels, int64_t count, int32_t *bounds);
+
+    // For each BLOCK of a row whether any coordinate lies from `low` to less than `high`.
+    void (*between)(const float *places, float low, float high, int64_t count,
+                    unsigned char *blocks);
 
     // out[i] = a[i] + (b[i] - a[i]) * t
     void (*blend)(const float *a, const float *b, float t, int64_t count, float *out);

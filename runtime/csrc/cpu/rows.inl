@@ -15,46 +15,39 @@ static inline void corners_inside(const float *volume, const Layout &layout,
 // The same where some corners lie outside. What is read instead lies somewhere inside.
 static inline void corners_anywhere(const float *volume, const Layout &layout,
                                     const Located &found, Corners &at) {
-    alignas(64) int32_t lines[2][2][B], there[2][2][B], start[B], offset[B];
+    Ints lines[2][2], there[2][2];
     for (int axis = 0; axis < 2; ++axis) {
-        const int32_t last = layout.shape[axis] - 1;
-        const int32_t stride = static_cast<int32_t>(layout.strides[axis]);
+        const Ints last = layout.shape[axis] - 1 - Ints{};
         for (int side = 0; side < 2; ++side) {
-            for (int j = 0; j < B; ++j) {
-                const int32_t index = found.low[axis][j] + side;
-                int32_t inside = index < 0 ? 0 : index;
-                inside = inside > last ? last : inside;
-                lines[axis][side][j] = inside * stride;
-                there[axis][side][j] = inside == index;
-            }
+            const Ints index = found.low[axis] + side;
+            Ints inside = index < 0 ? Ints{} : index;
+            inside = inside > last ? last : inside;
+            lines[axis][side] = inside * static_cast<int32_t>(layout.strides[axis]);
+            there[axis][side] = inside == index;
         }
     }
-    const int32_t last_pair = layout.shape[2] - 2;
-    for (int j = 0; j < B; ++j) {
-        const int32_t w = found.low[2][j];
-        const int32_t inside = w < 0 ? 0 : w;
-        start[j] = inside > last_pair ? last_pair : inside;
-    }
+    const Ints last_pair = layout.shape[2] - 2 - Ints{}, w = found.low[2];
+    Ints start = w < 0 ? Ints{} : w;
+    start = start > last_pair ? last_pair : start;
+    // Beyond the first or last voxel the pair that is read lies one to the side.
+    const Ints aside = w - start;
     for (int k = 0; k < 4; ++k) {
-        const int32_t *d = lines[0][k >> 1], *h = lines[1][k & 1];
-        const int32_t *in_d = there[0][k >> 1], *in_h = there[1][k & 1];
-        for (int j = 0; j < B; ++j) offset[j] = d[j] + h[j] + start[j];
-        float *near = at.near[k], *far = at.far[k];
-        load_pairs(volume, offset, near, far);
-        for (int j = 0; j < B; ++j) {
-            // Beyond the first or last voxel the pair that was read lies one to the side.
-            const int32_t aside = in_d[j] & in_h[j] ? found.low[2][j] - start[j] : 2;
-            const float a = near[j], b = far[j];
-            near[j] = aside == 0 ? a : aside == 1 ? b : 0.0f;
-            far[j] = aside == 0 ? b : aside == -1 ? a : 0.0f;
-        }
+        const Ints at_line = lines[0][k >> 1] + lines[1][k & 1] + start;
+        alignas(4 * LANES) int32_t offset[LANES];
+        __builtin_memcpy(offset, &at_line, sizeof offset);
+        Floats a, b;
+        load_pairs(volume, offset, a, b);
+        const Ints line = there[0][k >> 1] & there[1][k & 1];
+        const Floats zero = {};
+        at.near[k] = (line & (aside == 0)) ? a : (line & (aside == 1)) ? b : zero;
+        at.far[k] = (line & (aside == 0)) ? b : (line & (aside == -1)) ? a : zero;
     }
 }
 
 // The same for volumes of any strides, or with a single voxel along the last axis.
 static inline void corners_strided(const float *volume, const Layout &layout,
                                    const Located &found, Corners &at) {
-    for (int j = 0; j < B; ++j) {
+    for (int j = 0; j < LANES; ++j) {
         const int32_t w = found.low[2][j];
         const bool in_near = within(w, layout.shape[2]), in_far = within(w + 1, layout.shape[2]);
         for (int k = 0; k < 4; ++k) {
@@ -70,99 +63,71 @@ static inline void corners_strided(const float *volume, const Layout &layout,
 
 static void linear(const float *volume, int64_t channel_stride, int64_t channels,
                    const Layout &layout, Places places, int64_t count, float *const *out) {
-    alignas(64) Located found;
-    alignas(64) Corners at;
-    alignas(64) float values[B];
     const bool pairs = layout.strides[2] == 1 && layout.shape[2] > 1;
-    for (int64_t start = 0; start < count; start += B) {
-        const bool inside = locate(layout, places, start, found);
-        const int64_t number = count - start < B ? count - start : B;
+    for (int64_t start = 0; start < count; start += LANES) {
+        Located found;
+        locate(layout, places, start, found);
         for (int64_t channel = 0; channel < channels; ++channel) {
             const float *data = volume + channel * channel_stride;
-            float *to = number == B ? out[channel] + start : values;
+            Corners at;
             if (!pairs) {
                 corners_strided(data, layout, found, at);
-            } else if (inside) {
+            } else if (found.inside) {
                 corners_inside(data, layout, found, at);
             } else {
                 corners_anywhere(data, layout, found, at);
             }
-            blend_corners(at, found, to);
-            if (number < B) {
-                __builtin_memcpy(out[channel] + start, values, number * sizeof(float));
+            const Floats values = blended_corners(at, found);
+            float *to = out[channel] + start;
+            if (count - start >= LANES) {
+                __builtin_memcpy(to, &values, sizeof values);
+            } else {
+                __builtin_memcpy(to, &values, size_t(count - start) * sizeof(float));
             }
         }
     }
 }
 
 // The nearest voxels along an axis, halves to the even one; one outside for all that lie there.
-static inline void nearest_indices(const float *places, int32_t voxels, int32_t *indices) {
-    const float size = static_cast<float>(voxels);
+static inline Ints nearest_indices(const float *places, int32_t voxels) {
+    const Floats place = clipped(floats_at(places), static_cast<float>(voxels));
     if (voxels > 1 << 22) {
-        for (int j = 0; j < B; ++j) {
-            float c = places[j];
-            c = c >= -1.0f ? c : -1.0f;  // NaN as well
-            c = c > size ? size : c;
-            int32_t low = static_cast<int32_t>(c);
-            low -= static_cast<float>(low) > c;
-            const float part = c - static_cast<float>(low);
-            indices[j] = low + (part > 0.5f ? 1 : part == 0.5f ? low & 1 : 0);
-        }
-        return;
+        Ints low = truncated(place);
+        low += __builtin_convertvector(low, Floats) > place;
+        const Floats part = place - __builtin_convertvector(low, Floats);
+        return low + (part == 0.5f ? low & 1 : -(part > 0.5f));
     }
-    for (int j = 0; j < B; ++j) {
-        float c = places[j];
-        c = c >= -1.0f ? c : -1.0f;
-        c = c > size ? size : c;
-        // Up to 2^22 the last bit of this sum is worth 1: the addition rounds.
-        const float sum = c + 12582912.0f;
-        int32_t bits;
-        __builtin_memcpy(&bits, &sum, sizeof bits);
-        indices[j] = bits - 0x4b400000;
-    }
+    // Up to 2^22 the last bit of this sum is worth 1: the addition rounds.
+    const Floats sum = place + 12582912.0f;
+    return reinterpret_cast<Ints>(sum) - 0x4b400000;
 }
 
 template <typename T>
 static void nearest_of(const T *volume, const Layout &layout, Places places, int64_t count,
                        T *out) {
-    alignas(64) int32_t index[3][B];
-    alignas(64) uint32_t offset[B];
-    alignas(64) int32_t there[B];
-    const uint32_t strides[3] = {static_cast<uint32_t>(layout.strides[0]),
-                                 static_cast<uint32_t>(layout.strides[1]),
-                                 static_cast<uint32_t>(layout.strides[2])};
-    for (int64_t start = 0; start < count; start += B) {
+    for (int64_t start = 0; start < count; start += LANES) {
+        Ints outside = {};
+        Words at = {};
         for (int axis = 0; axis < 3; ++axis) {
-            nearest_indices(places[axis] + start, layout.shape[axis], index[axis]);
+            const Ints index = nearest_indices(places[axis] + start, layout.shape[axis]);
+            outside |= index | (layout.shape[axis] - 1 - index);
+            at += reinterpret_cast<Words>(index) * static_cast<uint32_t>(layout.strides[axis]);
         }
-        const uint32_t depth = static_cast<uint32_t>(layout.shape[0]);
-        const uint32_t height = static_cast<uint32_t>(layout.shape[1]);
-        const uint32_t width = static_cast<uint32_t>(layout.shape[2]);
-        int32_t number_inside = 0;
-        for (int j = 0; j < B; ++j) {
-            const uint32_t d = static_cast<uint32_t>(index[0][j]);
-            const uint32_t h = static_cast<uint32_t>(index[1][j]);
-            const uint32_t w = static_cast<uint32_t>(index[2][j]);
-            there[j] = static_cast<int32_t>(d < depth) & static_cast<int32_t>(h < height) &
-                       static_cast<int32_t>(w < width);
-            number_inside += there[j];
-            const uint32_t at = d * strides[0] + h * strides[1] + w * strides[2];
-            offset[j] = there[j] ? at : 0;
-        }
-        const int number = static_cast<int>(count - start < B ? count - start : B);
+        // What is read instead of what lies outside is the first voxel.
+        const Ints there = outside >= 0;
+        at &= reinterpret_cast<Words>(there);
+        alignas(4 * LANES) uint32_t offset[LANES];
+        __builtin_memcpy(offset, &at, sizeof offset);
+        const int number = static_cast<int>(count - start < LANES ? count - start : LANES);
         T *to = out + start;
-        if (number_inside == B) {
-            for (int j = 0; j < number; ++j) {
-                uint32_t at = offset[j];
-                VM_PLAIN_LOAD(at);
-                to[j] = volume[at];
+        if (!any_negative(outside) && number == LANES) {
+            for (int j = 0; j < LANES; ++j) {
+                uint32_t place = offset[j];
+                VM_PLAIN_LOAD(place);
+                to[j] = volume[place];
             }
         } else {
-            for (int j = 0; j < number; ++j) {
-                uint32_t at = offset[j];
-                VM_PLAIN_LOAD(at);
-                to[j] = there[j] ? volume[at] : T(0);
-            }
+            for (int j = 0; j < number; ++j) to[j] = there[j] ? volume[offset[j]] : T(0);
         }
     }
 }
@@ -231,19 +196,19 @@ static inline T elect(const T *votes, const float *fraction, float &share) {
 template <typename T>
 static void vote_of(const T *volume, const Layout &layout, Places places, int64_t count, T *out,
                     float *share) {
-    alignas(64) Located found;
     const bool neighbours = layout.strides[2] == 1;
     int64_t corners[8];
     for (int k = 0; k < 8; ++k) {
         corners[k] = (k >> 2) * layout.strides[0] + (k >> 1 & 1) * layout.strides[1] +
                      (k & 1) * layout.strides[2];
     }
-    for (int64_t start = 0; start < count; start += B) {
-        const bool inside = locate(layout, places, start, found);
-        const int number = static_cast<int>(count - start < B ? count - start : B);
+    for (int64_t start = 0; start < count; start += LANES) {
+        Located found;
+        locate(layout, places, start, found);
+        const int number = static_cast<int>(count - start < LANES ? count - start : LANES);
         for (int j = 0; j < number; ++j) {
             T votes[8];
-            if (inside) {
+            if (found.inside) {
                 const T *at = volume + found.offset[j];
                 if (neighbours) {
                     // Most places lie inside one structure.

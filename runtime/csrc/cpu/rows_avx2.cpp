@@ -15,10 +15,11 @@
 
 namespace vm {
 namespace avx2 {
+#define LANES 8
+#include "lanes.inl"
+#include "lanes_avx2.inl"
 #include "locate.inl"
-#include "pairs_avx2.inl"
 #include "rows.inl"
-#define NEAR_LANES 8
 #include "near.inl"
 #include "fields.inl"
 }  // namespace avx2
@@ -35,7 +36,7 @@ namespace vm {
 const Rows rows_avx2 = {
     "avx2",         avx2::linear, avx2::nearby, avx2::nearest,     avx2::vote,
     avx2::affine,      avx2::multiply, avx2::displace,    avx2::fade,
-    avx2::sighted, avx2::blend,       avx2::expand,   avx2::slope_along, avx2::slope_across,
+    avx2::reach, avx2::between, avx2::blend,       avx2::expand,   avx2::slope_along, avx2::slope_across,
     avx2::determinant, avx2::newton,
 };
 

@@ -3,6 +3,8 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include <immintrin.h>
+
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
 #else
@@ -12,7 +14,14 @@
 
 namespace vm {
 namespace avx512 {
-#define NEAR_LANES 16
+#define LANES 16
+#include "lanes.inl"
+
+static inline bool any_negative(Ints values) {
+    const __m512i zero = _mm512_setzero_si512();
+    return _mm512_cmplt_epi32_mask(reinterpret_cast<__m512i>(values), zero) != 0;
+}
+
 #include "near.inl"
 }  // namespace avx512
 

@@ -3,10 +3,11 @@
 
 namespace vm {
 namespace baseline {
+#define LANES 4
+#include "lanes.inl"
+#include "lanes_portable.inl"
 #include "locate.inl"
-#include "pairs_portable.inl"
 #include "rows.inl"
-#define NEAR_LANES 4
 #include "near.inl"
 #include "fields.inl"
 }  // namespace baseline
@@ -14,7 +15,7 @@ namespace baseline {
 const Rows rows_baseline = {
     "baseline",           baseline::linear, baseline::nearby, baseline::nearest,     baseline::vote,
     baseline::affine,     baseline::multiply,     baseline::displace,    baseline::fade,
-    baseline::sighted, baseline::blend,      baseline::expand,       baseline::slope_along, baseline::slope_across,
+    baseline::reach, baseline::between, baseline::blend,      baseline::expand,       baseline::slope_along, baseline::slope_across,
     baseline::determinant, baseline::newton,
 };
 

@@ -1,8 +1,12 @@
-// Loading neighbours along the last axis with AVX2; see locate.inl and fields.inl.
-//
-// Both come in one 64-bit load that fills a whole vector, of which a blend takes its part: loads and
-// blends have ports to spare. Gather instructions would be shorter, but where processors have been
-// mended against Downfall they take several times as long.
+// What vectors of lanes.inl need beside arithmetic, with AVX2.
+
+static inline bool any_negative(Ints values) {
+    return _mm256_movemask_ps(reinterpret_cast<__m256>(values)) != 0;
+}
+
+// Neighbours along the last axis come in one 64-bit load that fills a whole vector, of which a blend
+// takes its part: loads and blends have ports to spare. Gather instructions would be shorter, but
+// where processors have been mended against Downfall they take several times as long.
 
 static inline __m256d pair_at(const float *volume, int32_t offset) {
     return _mm256_broadcast_sd(reinterpret_cast<const double *>(volume + offset));
@@ -14,15 +18,11 @@ static inline __m256 four_pairs(const float *volume, int32_t a, int32_t b, int32
     return _mm256_castpd_ps(_mm256_blend_pd(low, high, 12));
 }
 
-static inline void load_pairs(const float *volume, const int32_t *offset, float *near,
-                              float *far) {
-    for (int j = 0; j < B; j += 8) {
-        const int32_t *at = offset + j;
-        const __m256 a = four_pairs(volume, at[0], at[1], at[4], at[5]);
-        const __m256 b = four_pairs(volume, at[2], at[3], at[6], at[7]);
-        _mm256_store_ps(near + j, _mm256_shuffle_ps(a, b, 0x88));
-        _mm256_store_ps(far + j, _mm256_shuffle_ps(a, b, 0xdd));
-    }
+static inline void load_pairs(const float *volume, const int32_t *at, Floats &near, Floats &far) {
+    const __m256 a = four_pairs(volume, at[0], at[1], at[4], at[5]);
+    const __m256 b = four_pairs(volume, at[2], at[3], at[6], at[7]);
+    near = _mm256_shuffle_ps(a, b, 0x88);
+    far = _mm256_shuffle_ps(a, b, 0xdd);
 }
 
 // expand() for as many whole vectors as there are, one load each where what they need lies close
