@@ -114,14 +114,18 @@ class IntensityRule:
     @staticmethod
     def brightest(scaled: NDArray[np.float32]) -> float | None:
         """The foreground's maximum but for outliers, None where there is no foreground."""
-        some = scaled[sparse(scaled.shape)]
+        some = np.ascontiguousarray(scaled[sparse(scaled.shape)])
         foreground = some[some != 0]
         if foreground.size == 0:  # or so little that none was met
             foreground = scaled[scaled != 0]
         if foreground.size == 0:
             return None
+        # As np.percentile has it, which takes several times as long.
+        foreground.sort()
+        below, part = divmod(BRIGHT / 100 * (foreground.size - 1), 1)
+        near, far = foreground[int(below)], foreground[min(int(below) + 1, foreground.size - 1)]
         with np.errstate(invalid="ignore"):  # infinite values
-            return float(np.percentile(foreground, BRIGHT))
+            return float(near + (far - near) * part)
 
     @classmethod
     def suspicion(cls, scaled: NDArray[np.float32], name: str) -> str | None:

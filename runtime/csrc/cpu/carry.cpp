@@ -52,11 +52,11 @@ void over_rows(const Shape &shape, int threads, Body &&body) {
 
 // Finds every place, which is cheap where no displacement is interpolated, and looks only where some
 // place of a block sees anything.
-void carry_where_sighted(const Map &map, const std::vector<Look> &looks, int threads) {
+void carry_where_sighted(const Map &map, std::vector<Look> &looks, int threads) {
     const Shape &shape = map.shape();
     const int64_t width = shape[2];
     Sight sight(looks[0].shape());
-    for (const Look &look : looks) look.show(sight, threads);
+    for (Look &look : looks) look.show(sight, threads);
     sight.finish();
     over_rows(shape, threads, [&](int64_t d, int64_t h, RowSpace &space) {
         const int64_t start = (d * shape[1] + h) * width;

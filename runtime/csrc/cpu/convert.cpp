@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <mutex>
 
 #include "threads.h"
 
@@ -116,60 +115,29 @@ void copy_box(const T *volume, const Layout &layout, const int64_t box[6], U *ou
     });
 }
 
-// First and one past the last of `count` elements that are not zero; (count, 0) if none is.
-template <typename T>
-void search(const T *row, int64_t count, int64_t step, int64_t &first, int64_t &last) {
-    // Only outside what is known already.
-    const int64_t front = std::min(first, count), back = last;
-    int64_t i = 0;
-    while (i < front && row[i * step] == 0) ++i;
-    if (i < front) first = i;
-    int64_t k = count;
-    while (k > back && k > i && row[(k - 1) * step] == 0) --k;
-    if (k > back && k > i) last = k;
-}
-
 template <typename T>
 bool any(const T *row, int64_t count, int64_t step) {
-    if (step != 1) {
-        for (int64_t i = 0; i < count; ++i) {
-            if (row[i * step]) return true;
-        }
-        return false;
+    T found = 0;
+    if (step == 1) {
+        for (int64_t i = 0; i < count; ++i) found = T(found | row[i]);
+    } else {
+        for (int64_t i = 0; i < count; ++i) found = T(found | row[i * step]);
     }
-    for (int64_t start = 0; start < count; start += 256) {
-        const int64_t end = std::min(count, start + 256);
-        T found = 0;
-        for (int64_t i = start; i < end; ++i) found = T(found | row[i]);
-        if (found) return true;
-    }
-    return false;
+    return found != 0;
 }
 
+// First and one past the last of `count` elements that are not zero; (0, 0) if none is. Compilers
+// make vectors of what goes part by part.
 template <typename T>
-void bounds_of(const T *volume, const Layout &layout, int64_t bounds[6], int threads) {
-    const int64_t shape[3] = {layout.shape[0], layout.shape[1], layout.shape[2]};
-    int64_t found[6] = {shape[0], 0, shape[1], 0, shape[2], 0};
-    std::mutex mutex;
-    const int64_t planes = std::max<int64_t>(1, GRAIN / (shape[1] * shape[2]));
-    parallel_ranges(shape[0], planes, threads, [&](int64_t a, int64_t b) {
-        int64_t here[6] = {shape[0], 0, shape[1], 0, shape[2], 0};
-        for (int64_t d = a; d < b; ++d) {
-            for (int64_t h = 0; h < shape[1]; ++h) {
-                const T *row = volume + d * layout.strides[0] + h * layout.strides[1];
-                if (!any(row, shape[2], layout.strides[2])) continue;
-                here[0] = std::min(here[0], d), here[1] = d + 1;
-                here[2] = std::min(here[2], h), here[3] = std::max(here[3], h + 1);
-                search(row, shape[2], layout.strides[2], here[4], here[5]);
-            }
-        }
-        std::lock_guard<std::mutex> lock(mutex);
-        for (int axis = 0; axis < 3; ++axis) {
-            found[2 * axis] = std::min(found[2 * axis], here[2 * axis]);
-            found[2 * axis + 1] = std::max(found[2 * axis + 1], here[2 * axis + 1]);
-        }
-    });
-    for (int i = 0; i < 6; ++i) bounds[i] = found[1] ? found[i] : 0;
+void search(const T *row, int64_t count, int64_t step, int32_t ends[2]) {
+    constexpr int64_t PART = 64;
+    int64_t first = 0, last = count;
+    while (first + PART <= count && !any(row + first * step, PART, step)) first += PART;
+    while (first < count && row[first * step] == 0) ++first;
+    while (last - PART > first && !any(row + (last - PART) * step, PART, step)) last -= PART;
+    while (last > first && row[(last - 1) * step] == 0) --last;
+    ends[0] = last > first ? int32_t(first) : 0;
+    ends[1] = last > first ? int32_t(last) : 0;
 }
 
 template <typename T>
@@ -179,10 +147,7 @@ void rows_of(const T *volume, const Layout &layout, int32_t (*rows)[2], int thre
     parallel_ranges(layout.shape[0] * h, grain, threads, [&](int64_t a, int64_t b) {
         for (int64_t i = a; i < b; ++i) {
             const T *row = volume + i / h * layout.strides[0] + i % h * layout.strides[1];
-            int64_t first = w, last = 0;
-            if (any(row, w, step)) search(row, w, step, first, last);
-            rows[i][0] = last ? int32_t(first) : 0;
-            rows[i][1] = int32_t(last);
+            search(row, w, step, rows[i]);
         }
     });
 }
@@ -238,17 +203,6 @@ void to_half(const float *values, int64_t count, uint16_t *out, int threads) {
     parallel_ranges(count, GRAIN, threads, [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) out[i] = as_half(values[i]);
     });
-}
-
-void nonzero_bounds(const void *volume, int64_t size, const Layout &layout, int64_t bounds[6],
-                    int threads) {
-    // By their bits, which are the same for all types: -0.0 counts as something, and may.
-    switch (size) {
-        case 1: bounds_of(static_cast<const uint8_t *>(volume), layout, bounds, threads); break;
-        case 2: bounds_of(static_cast<const uint16_t *>(volume), layout, bounds, threads); break;
-        case 4: bounds_of(static_cast<const uint32_t *>(volume), layout, bounds, threads); break;
-        default: bounds_of(static_cast<const uint64_t *>(volume), layout, bounds, threads);
-    }
 }
 
 }  // namespace vm

@@ -16,13 +16,9 @@ void to_c_order(const void *volume, int64_t size, const Layout &layout, const in
 // Rounds float32 to half precision, to even.
 void to_half(const float *values, int64_t count, uint16_t *out, int threads);
 
-// First and one past the last element that is not zero of each row of a volume in C order or with
-// strides; (0, 0) where none is.
+// First and one past the last element that is not zero of each row of a volume of elements of `size`
+// bytes; (0, 0) where none is.
 void nonzero_rows(const void *volume, int64_t size, const Layout &layout, int32_t (*rows)[2],
                   int threads);
-
-// Bounds of what is not zero in a volume of elements of `size` bytes; all 0 where nothing is.
-void nonzero_bounds(const void *volume, int64_t size, const Layout &layout, int64_t bounds[6],
-                    int threads);
 
 }  // namespace vm

@@ -108,14 +108,16 @@ FramedField::FramedField(const Shape &shape, int threads) : layout_(layout_of(sh
 
 FramedRows FramedField::around(int64_t d, int64_t h) {
     FramedRows found;
+    const int64_t plane = layout_.strides[0], line = layout_.strides[1];
+    const bool inside = d > 0 && d + 1 < layout_.shape[0] && h > 0 && h + 1 < layout_.shape[1];
     for (int channel = 0; channel < 3; ++channel) {
-        for (int64_t i = 0; i < 3; ++i) {
-            for (int64_t j = 0; j < 3; ++j) {
-                const int64_t plane = d + i - 1, line = h + j - 1;
-                const bool inside = plane >= 0 && plane < layout_.shape[0] && line >= 0 &&
-                                    line < layout_.shape[1];
-                found.rows[channel][i][j] =
-                    inside ? row(channel, plane, line) : zeros_.data() + BLOCK;
+        const float *const own = row(channel, d, h);
+        for (int64_t i = -1; i <= 1; ++i) {
+            for (int64_t j = -1; j <= 1; ++j) {
+                const bool there = inside || (d + i >= 0 && d + i < layout_.shape[0] &&
+                                              h + j >= 0 && h + j < layout_.shape[1]);
+                found.rows[channel][i + 1][j + 1] =
+                    there ? own + i * plane + j * line : zeros_.data() + BLOCK;
             }
         }
     }

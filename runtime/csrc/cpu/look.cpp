@@ -48,13 +48,28 @@ Look::Look(const vm_look &look)
     }
 }
 
-std::array<int64_t, 6> Look::bounds(int threads) const {
-    int64_t found[6];
-    nonzero_bounds(data_, size_, layout_, found, threads);
-    std::array<int64_t, 6> result;
-    for (int i = 0; i < 3; ++i) {
-        result[2 * axes_[i]] = found[2 * i];
-        result[2 * axes_[i] + 1] = found[2 * i + 1];
+void Look::find_rows(int threads) {
+    rows_ = Buffer<int32_t>(size_t(2 * layout_.shape[0]) * size_t(layout_.shape[1]));
+    nonzero_rows(data_, converted_ ? int64_t(sizeof(float)) : size_, layout_,
+                 reinterpret_cast<int32_t(*)[2]>(rows_.data()), threads);
+}
+
+std::array<int64_t, 6> Look::bounds(int threads) {
+    find_rows(threads);
+    Extent found[3];
+    const int32_t *row = rows_.data();
+    for (int32_t i = 0; i < layout_.shape[0]; ++i) {
+        for (int32_t j = 0; j < layout_.shape[1]; ++j, row += 2) {
+            if (!row[1]) continue;
+            found[0].widen({i, i + 1});
+            found[1].widen({j, j + 1});
+            found[2].widen({row[0], row[1]});
+        }
+    }
+    std::array<int64_t, 6> result{};
+    for (int i = 0; i < 3 && found[i].last; ++i) {
+        result[2 * axes_[i]] = found[i].first;
+        result[2 * axes_[i] + 1] = found[i].last;
     }
     return result;
 }
@@ -106,20 +121,30 @@ void Look::restrict_to(const std::array<int64_t, 6> &box, int along, int threads
     } else {
         for (int i = 0; i < 3; ++i) data_ += inner[2 * i] * layout_.strides[i] * size_;
     }
+    if (across) {
+        rows_ = Buffer<int32_t>();  // those were other rows
+    } else {
+        int32_t *kept = rows_.data();
+        for (int64_t i = inner[0]; i < inner[1]; ++i) {
+            for (int64_t j = inner[2]; j < inner[3]; ++j, kept += 2) {
+                const int32_t *row = rows_.data() + 2 * (i * layout_.shape[1] + j);
+                const int32_t corner = row[1] ? int32_t(inner[4]) : 0;
+                kept[0] = row[0] - corner;
+                kept[1] = row[1] - corner;
+            }
+        }
+    }
     for (int i = 0; i < 3; ++i) {
         layout_.shape[i] = int32_t(inner[2 * i + 1] - inner[2 * i]);
         shape_[axes_[i]] = layout_.shape[i];
     }
 }
 
-void Look::show(Sight &sight, int threads) const {
-    const bool float_now = mode_ == VM_LINEAR;  // see restrict_to
-    std::vector<int32_t> found(size_t(2 * layout_.shape[0]) * size_t(layout_.shape[1]));
-    auto *const rows = reinterpret_cast<int32_t(*)[2]>(found.data());
-    nonzero_rows(data_, float_now ? 4 : size_, layout_, rows, threads);
+void Look::show(Sight &sight, int threads) {
+    if (!rows_.size()) find_rows(threads);
+    const int32_t *row = rows_.data();
     for (int32_t i = 0; i < layout_.shape[0]; ++i) {
-        for (int32_t j = 0; j < layout_.shape[1]; ++j) {
-            const int32_t *row = rows[i * layout_.shape[1] + j];
+        for (int32_t j = 0; j < layout_.shape[1]; ++j, row += 2) {
             if (!row[1]) continue;
             int32_t low[3], high[3];  // of this row, by the volume's axes
             const int32_t first[3] = {i, j, row[0]}, last[3] = {i + 1, j + 1, row[1]};

@@ -17,15 +17,15 @@ public:
 
     const Shape &shape() const { return shape_; }
 
-    // Bounds {d0, d1, h0, h1, w0, w1} of what is not zero; all 0 where nothing is.
-    std::array<int64_t, 6> bounds(int threads) const;
+    // Bounds {d0, d1, h0, h1, w0, w1} of what is not zero; all 0 where nothing is. Comes first.
+    std::array<int64_t, 6> bounds(int threads);
 
     // From now on only this box counts, and places are counted from its corner. Rows of places run
     // mostly along the axis `along` of the volume.
     void restrict_to(const std::array<int64_t, 6> &box, int along, int threads);
 
     // Widens the lines of a Sight of this shape by what is not zero.
-    void show(Sight &sight, int threads) const;
+    void show(Sight &sight, int threads);
 
     // Values at `count` places into the output from voxel `start` on; `row` is space for a row.
     void row(Places places, int64_t start, int64_t count, float *row) const;
@@ -44,7 +44,11 @@ private:
     unsigned char *out_;
     float *share_;
     void walk_along(int axis);
+    void find_rows(int threads);
 
+    // First and one past the last element that is not zero of each row of the layout; empty where
+    // they are not known.
+    Buffer<int32_t> rows_;
     Buffer<float> converted_;
     Buffer<unsigned char> copied_;
 };
