@@ -19,6 +19,7 @@ from vmruntime.batch.pair import Pair
 from vmruntime.batch.plan import Batch, Outcome, split
 from vmruntime.batch.progress import Progress
 from vmruntime.batch.results import Result
+from vmruntime.batch.stopping import stops_between
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -96,7 +97,7 @@ class _Run:
         self.total = len(todo) + len(self.fusions)
         count = min(batch.workers.count, max(len(todo), 1))
         self.workers = replace(batch.workers, count=count)
-        self.events: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
         self.waiting: dict[Any, Pair | str] = {}
 
     def _unfused(self) -> list[str]:
@@ -144,7 +145,8 @@ class _Run:
                 del futures
                 for subject in self.fusions:
                     self._fuse_when_ready(client, subject)
-                self._collect(client, progress, own)
+                with stops_between(lambda: self.events.put(None)) as check:
+                    self._collect(client, progress, own, check)
             except BaseException:
                 client.cancel(list(self.waiting), force=True)
                 raise
@@ -166,11 +168,14 @@ class _Run:
         self.waiting[future] = what
         future.add_done_callback(self.events.put)
 
-    def _collect(self, client: Client, progress: Progress, own: bool) -> None:
-        """Take in what is finished, until all is."""
+    def _collect(
+        self, client: Client, progress: Progress, own: bool, check: Callable[[], None]
+    ) -> None:
+        """Take in what is finished, until all is; `check` raises when this is to stop."""
         alone = 0.0
         told = False
         while self.waiting:
+            check()
             try:
                 future = self.events.get(timeout=1)
             except queue.Empty:
@@ -182,6 +187,8 @@ class _Run:
                 if not own and alone > 5 and not told:
                     told = True
                     progress.say("waiting for workers ...")
+                continue
+            if future is None:
                 continue
             what = self.waiting.pop(future)
             error = _error_of(future)

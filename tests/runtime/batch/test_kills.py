@@ -21,6 +21,9 @@ from vmruntime.io.images import read_labels, read_scan
 
 PAIRS = 10
 
+MANY = 60
+"""Pairs that nobody finishes before a signal arrives, on a machine that does much else."""
+
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,10 +37,10 @@ main(prog_name="vm-batch")
 def started(
     tiny_artifact: Path, cohort: Cohort, tmp_path: Path
 ) -> Callable[..., subprocess.Popen[str]]:
-    """vm-batch with two workers on ten pairs, in a process group of its own."""
-    table = cohort.table(tmp_path / "pairs.csv", PAIRS)
+    """vm-batch with two workers on some pairs, in a process group of its own."""
 
-    def start() -> subprocess.Popen[str]:
+    def start(pairs: int = PAIRS) -> subprocess.Popen[str]:
+        table = cohort.table(tmp_path / "pairs.csv", pairs)
         arguments = [
             tiny_artifact, "--pairs", table, "-o", tmp_path / "out", "--workers", "2",
         ]  # fmt: skip
@@ -144,7 +147,7 @@ def test_stopping_in_order(
 ) -> None:
     """Ctrl-C in a terminal goes to the workers as well."""
     out = tmp_path / "out"
-    process = started()
+    process = started(MANY)
     assert process.stderr is not None
     lines_until(process.stderr, 2)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -155,14 +158,14 @@ def test_stopping_in_order(
     began = time.monotonic()
     stdout, stderr = process.communicate(timeout=120)
     assert time.monotonic() - began < 100
-    assert process.returncode == (1 if how == "ctrl-c" else 143)
+    assert process.returncode == (1 if how == "ctrl-c" else 143), stdout + stderr
     assert "Traceback" not in stderr
     assert stdout == ""
     assert alive(children) == []
     assert hidden(out) == []
     rows = rows_of(out / "results.tsv")
     states = [row["status"] for row in rows]
-    assert len(rows) == PAIRS
-    assert states.count("done") >= 2
+    assert len(rows) == MANY
+    assert 2 <= states.count("done") < MANY
     assert set(states) <= {"done", "pending"}
-    assert f"Stopped: {states.count('done')} of {PAIRS} pairs are done" in stderr
+    assert f"Stopped: {states.count('done')} of {MANY} pairs are done" in stderr
