@@ -200,12 +200,11 @@ void Map::row(int64_t d, int64_t h, int64_t first, int64_t count, RowSpace &spac
                               (corner_[1] + h) * layout_.strides[1] + corner_[2] + first;
         const int64_t index[3] = {d, h, first};
         for (int axis = 0; axis < 3; ++axis) {
-            const float offset = factors_.offset[axis], steps = std::rint(offset);
             rows().displace(displacement_ + axis * voxels(model_) + start,
-                            float(index[axis] + corner_[axis]) + steps, axis == 2, count,
-                            places[axis]);
-            const float rest = offset - steps;  // mostly 0: what is looked at is part of a volume
-            for (int64_t i = 0; rest != 0 && i < count; ++i) places[axis][i] += rest;
+                            float(index[axis] + corner_[axis]), axis == 2, count, places[axis]);
+            // Afterwards, so that a part of a volume gives the same bits as the whole.
+            const float offset = factors_.offset[axis];
+            for (int64_t i = 0; offset != 0 && i < count; ++i) places[axis][i] += offset;
         }
         pad(places, count);
         return;

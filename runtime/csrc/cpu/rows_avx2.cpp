@@ -34,10 +34,11 @@ namespace avx2 {
 namespace vm {
 
 const Rows rows_avx2 = {
-    "avx2",         avx2::linear, avx2::nearby, avx2::nearest,     avx2::vote,
-    avx2::affine,      avx2::multiply, avx2::displace,    avx2::fade,
-    avx2::reach, avx2::between, avx2::blend,       avx2::expand,   avx2::slope_along, avx2::slope_across,
-    avx2::determinant, avx2::newton,
+    "avx2",
+    avx2::linear, avx2::nearby, avx2::nearest, avx2::vote,
+    avx2::affine, avx2::multiply, avx2::displace, avx2::fade,
+    avx2::reach, avx2::between, avx2::blend, avx2::expand,
+    avx2::slope_along, avx2::slope_across, avx2::determinant, avx2::newton,
 };
 
 }  // namespace vm

@@ -13,10 +13,11 @@ namespace baseline {
 }  // namespace baseline
 
 const Rows rows_baseline = {
-    "baseline",           baseline::linear, baseline::nearby, baseline::nearest,     baseline::vote,
-    baseline::affine,     baseline::multiply,     baseline::displace,    baseline::fade,
-    baseline::reach, baseline::between, baseline::blend,      baseline::expand,       baseline::slope_along, baseline::slope_across,
-    baseline::determinant, baseline::newton,
+    "baseline",
+    baseline::linear, baseline::nearby, baseline::nearest, baseline::vote,
+    baseline::affine, baseline::multiply, baseline::displace, baseline::fade,
+    baseline::reach, baseline::between, baseline::blend, baseline::expand,
+    baseline::slope_along, baseline::slope_across, baseline::determinant, baseline::newton,
 };
 
 }  // namespace vm
