@@ -126,35 +126,33 @@ bool any(const T *row, int64_t count, int64_t step) {
     return found != 0;
 }
 
-// First and one past the last of `count` elements that are not zero; (0, 0) if none is. Compilers
-// make vectors of what goes part by part.
+// What of `count` elements is not zero. Compilers make vectors of what goes part by part.
 template <typename T>
-void search(const T *row, int64_t count, int64_t step, int32_t ends[2]) {
+Extent search(const T *row, int64_t count, int64_t step) {
     constexpr int64_t PART = 64;
     int64_t first = 0, last = count;
     while (first + PART <= count && !any(row + first * step, PART, step)) first += PART;
     while (first < count && row[first * step] == 0) ++first;
     while (last - PART > first && !any(row + (last - PART) * step, PART, step)) last -= PART;
     while (last > first && row[(last - 1) * step] == 0) --last;
-    ends[0] = last > first ? int32_t(first) : 0;
-    ends[1] = last > first ? int32_t(last) : 0;
+    return last > first ? Extent{int32_t(first), int32_t(last)} : Extent{};
 }
 
 template <typename T>
-void rows_of(const T *volume, const Layout &layout, int32_t (*rows)[2], int threads) {
+void rows_of(const T *volume, const Layout &layout, Extent *rows, int threads) {
     const int64_t h = layout.shape[1], w = layout.shape[2], step = layout.strides[2];
     const int64_t grain = std::max<int64_t>(1, GRAIN / w);
     parallel_ranges(layout.shape[0] * h, grain, threads, [&](int64_t a, int64_t b) {
         for (int64_t i = a; i < b; ++i) {
             const T *row = volume + i / h * layout.strides[0] + i % h * layout.strides[1];
-            search(row, w, step, rows[i]);
+            rows[i] = search(row, w, step);
         }
     });
 }
 
 }  // namespace
 
-void nonzero_rows(const void *volume, int64_t size, const Layout &layout, int32_t (*rows)[2],
+void nonzero_rows(const void *volume, int64_t size, const Layout &layout, Extent *rows,
                   int threads) {
     switch (size) {
         case 1: rows_of(static_cast<const uint8_t *>(volume), layout, rows, threads); break;

@@ -1,6 +1,7 @@
 // Volumes of any type as float32.
 #pragma once
 
+#include "extent.h"
 #include "rows.h"
 
 namespace vm {
@@ -16,9 +17,8 @@ void to_c_order(const void *volume, int64_t size, const Layout &layout, const in
 // Rounds float32 to half precision, to even.
 void to_half(const float *values, int64_t count, uint16_t *out, int threads);
 
-// First and one past the last element that is not zero of each row of a volume of elements of `size`
-// bytes; (0, 0) where none is.
-void nonzero_rows(const void *volume, int64_t size, const Layout &layout, int32_t (*rows)[2],
+// What is not zero of each row of a volume of elements of `size` bytes.
+void nonzero_rows(const void *volume, int64_t size, const Layout &layout, Extent *rows,
                   int threads);
 
 }  // namespace vm

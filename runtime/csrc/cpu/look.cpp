@@ -49,21 +49,21 @@ Look::Look(const vm_look &look)
 }
 
 void Look::find_rows(int threads) {
-    rows_ = Buffer<int32_t>(size_t(2 * layout_.shape[0]) * size_t(layout_.shape[1]));
-    nonzero_rows(data_, converted_ ? int64_t(sizeof(float)) : size_, layout_,
-                 reinterpret_cast<int32_t(*)[2]>(rows_.data()), threads);
+    rows_ = Buffer<Extent>(size_t(layout_.shape[0]) * size_t(layout_.shape[1]));
+    nonzero_rows(data_, converted_ ? int64_t(sizeof(float)) : size_, layout_, rows_.data(),
+                 threads);
 }
 
 std::array<int64_t, 6> Look::bounds(int threads) {
     find_rows(threads);
     Extent found[3];
-    const int32_t *row = rows_.data();
+    const Extent *row = rows_.data();
     for (int32_t i = 0; i < layout_.shape[0]; ++i) {
-        for (int32_t j = 0; j < layout_.shape[1]; ++j, row += 2) {
-            if (!row[1]) continue;
+        for (int32_t j = 0; j < layout_.shape[1]; ++j, ++row) {
+            if (!row->last) continue;
             found[0].widen({i, i + 1});
             found[1].widen({j, j + 1});
-            found[2].widen({row[0], row[1]});
+            found[2].widen(*row);
         }
     }
     std::array<int64_t, 6> result{};
@@ -122,15 +122,14 @@ void Look::restrict_to(const std::array<int64_t, 6> &box, int along, int threads
         for (int i = 0; i < 3; ++i) data_ += inner[2 * i] * layout_.strides[i] * size_;
     }
     if (across) {
-        rows_ = Buffer<int32_t>();  // those were other rows
+        rows_ = Buffer<Extent>();  // those were other rows
     } else {
-        int32_t *kept = rows_.data();
+        Extent *kept = rows_.data();
         for (int64_t i = inner[0]; i < inner[1]; ++i) {
-            for (int64_t j = inner[2]; j < inner[3]; ++j, kept += 2) {
-                const int32_t *row = rows_.data() + 2 * (i * layout_.shape[1] + j);
-                const int32_t corner = row[1] ? int32_t(inner[4]) : 0;
-                kept[0] = row[0] - corner;
-                kept[1] = row[1] - corner;
+            for (int64_t j = inner[2]; j < inner[3]; ++j, ++kept) {
+                const Extent row = rows_[size_t(i * layout_.shape[1] + j)];
+                const int32_t corner = int32_t(inner[4]);
+                *kept = row.last ? Extent{row.first - corner, row.last - corner} : Extent{};
             }
         }
     }
@@ -142,12 +141,12 @@ void Look::restrict_to(const std::array<int64_t, 6> &box, int along, int threads
 
 void Look::show(Sight &sight, int threads) {
     if (!rows_.size()) find_rows(threads);
-    const int32_t *row = rows_.data();
+    const Extent *row = rows_.data();
     for (int32_t i = 0; i < layout_.shape[0]; ++i) {
-        for (int32_t j = 0; j < layout_.shape[1]; ++j, row += 2) {
-            if (!row[1]) continue;
+        for (int32_t j = 0; j < layout_.shape[1]; ++j, ++row) {
+            if (!row->last) continue;
             int32_t low[3], high[3];  // of this row, by the volume's axes
-            const int32_t first[3] = {i, j, row[0]}, last[3] = {i + 1, j + 1, row[1]};
+            const int32_t first[3] = {i, j, row->first}, last[3] = {i + 1, j + 1, row->last};
             for (int axis = 0; axis < 3; ++axis) {
                 low[axes_[axis]] = first[axis];
                 high[axes_[axis]] = last[axis];

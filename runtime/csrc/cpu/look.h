@@ -46,9 +46,7 @@ private:
     void walk_along(int axis);
     void find_rows(int threads);
 
-    // First and one past the last element that is not zero of each row of the layout; empty where
-    // they are not known.
-    Buffer<int32_t> rows_;
+    Buffer<Extent> rows_;  // what is not zero of each row of the layout; empty where not known
     Buffer<float> converted_;
     Buffer<unsigned char> copied_;
 };

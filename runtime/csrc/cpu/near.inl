@@ -6,15 +6,14 @@
 
 // Whether no place of a block is farther away than a voxel, or nowhere (NaN).
 static inline bool all_near(const float *const *u, int64_t start) {
-    Ints near = {};
-    near = ~near;
+    Ints far = {};
     for (int axis = 0; axis < 3; ++axis) {
         for (int64_t j = 0; j < BLOCK; j += LANES) {
             const Floats x = floats_at(u[axis] + start + j);
-            near &= (x >= -1.0f) & (x <= 1.0f);
+            far |= ~((x >= -1.0f) & (x <= 1.0f));
         }
     }
-    return !any_negative(~near);
+    return !any_negative(far);
 }
 
 // The corners along one axis.

@@ -4,19 +4,10 @@
 #include <vector>
 
 #include "check.h"
+#include "extent.h"
 #include "map.h"
 
 namespace vm {
-
-// Bounds of what is not zero along a line of voxels; nothing is where `last`, one past the end, is 0.
-struct Extent {
-    int32_t first = INT32_MAX, last = 0;
-
-    void widen(const Extent &other) {
-        first = other.first < first ? other.first : first;
-        last = other.last > last ? other.last : last;
-    }
-};
 
 // Extents of the lines along the last axis of volumes of one shape.
 class Sight {
