@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import IO, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -86,34 +86,33 @@ def save_image(
     if not os.fspath(path).lower().endswith(".gz"):
         nib.save(image, path)
         return
-    with open(path, "wb") as file, _Packed(file, compression) as packed:
+    # Without name and time, which would make equal images different files.
+    with (
+        open(path, "wb") as file,
+        _Packed(  # type: ignore[no-untyped-call]
+            "", "wb", compresslevel=compression, fileobj=file, mtime=0
+        ) as packed,
+    ):
         image.to_stream(packed)
 
 
 class _Packed(igzip.IGzipFile):
-    """A gzip file whose bytes depend on what is written to it, and on nothing else.
+    """A gzip file whose packed data depend on what is written to it, and on nothing else.
 
-    It has no name and no time in it. ISA-L packs ten times as fast as gzip at its fastest and to
-    the same size, but begins a stream by hashing where it lies in memory instead of its third byte
-    (``.write_first_byte`` of its igzip_icf_body_h1_gr_bt.asm), and packs one scan in some hundreds
-    otherwise for it. `BEGINNING` bytes and a flush go another way.
+    ISA-L packs ten times as fast as gzip at its fastest and to the same size, but begins a stream
+    by hashing where it lies in memory instead of its third byte (``.write_first_byte`` of its
+    igzip_icf_body_h1_gr_bt.asm), and packs one scan in some hundreds otherwise for it. `BEGINNING`
+    bytes and a flush go another way.
     """
 
     BEGINNING = 16
-
-    def __init__(self, file: IO[bytes], compression: int) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
-            "", "wb", compresslevel=compression, fileobj=file, mtime=0
-        )
-        self._begun = False
+    _begun = False
 
     def write(self, data: Any) -> int:
-        if self._begun or not len(data):
-            return self._write(data)
-        self._begun = True
-        begun = self._write(data[: self.BEGINNING])
-        self.flush()
-        return begun + self._write(data[self.BEGINNING :])
-
-    def _write(self, data: Any) -> int:
-        return int(super().write(data))  # type: ignore[no-untyped-call]
+        begun = 0
+        if len(data) and not self._begun:
+            self._begun = True
+            begun = self.write(data[: self.BEGINNING])
+            self.flush()
+            data = data[self.BEGINNING :]
+        return begun + int(super().write(data))  # type: ignore[no-untyped-call]
